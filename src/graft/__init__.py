@@ -1,0 +1,1 @@
+"""graft: find the pretrained model, adapt it, prove that the transfer helped, ship it."""

@@ -1,0 +1,1 @@
+"""What not transferring would give: one file a row of the verdict."""

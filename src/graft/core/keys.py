@@ -1,0 +1,31 @@
+"""Content keys: the same inputs give the same short name on every machine."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from graft.core.codec import to_json
+
+
+def key(*parts: Any) -> str:
+    """32 hexadecimal digits (128 bits of BLAKE2b) that name these values: nouns, strings, numbers, bytes, nested."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part if isinstance(part, bytes) else to_json(part).encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def content_id(data: bytes) -> str:
+    """The name of an example: a hash of its raw bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """The sha256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,330 @@
+"""The nouns that travel along the path. Frozen, printable, JSON both ways; standard library only.
+
+    Task → Evidence → Plan (of Phases) → Run → Report → Artifact
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled examples, as columns of one length: where each one is, its class index, and the hash of its content."""
+
+    items: tuple[str, ...] = ()
+    targets: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"Part({len(self)} examples)"
+
+    def select(self, indices: Iterable[int]) -> "Part":
+        """The part that holds these rows, in this order."""
+        at = list(indices)
+        return Part(*(tuple(column[i] for i in at) for column in (self.items, self.targets, self.ids)))
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The test part. Nothing on the path but `verify` opens it, and every opening leaves its reason."""
+
+    part: Part = Part()
+    reasons: list[str] = field(default_factory=list, compare=False, metadata={"json": False})
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __repr__(self) -> str:
+        return f"Sealed({len(self)} examples, opened {len(self.reasons)} times)"
+
+    def open(self, reason: str) -> Part:
+        """The examples, for a stated reason."""
+        self.reasons.append(reason)
+        return self.part
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What reading the data showed. Nothing is dropped without a line here."""
+
+    found: int = 0  # files or rows seen
+    skipped: tuple[tuple[str, str], ...] = ()  # (where, why) of each one left out
+    moved: tuple[tuple[str, str], ...] = ()  # (where, why): exact duplicates brought into one part
+    near_duplicates: tuple[tuple[str, str], ...] = ()  # pairs that look alike and stand in different parts
+    notes: tuple[str, ...] = ()  # sentences for the person
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned?"""
+
+    name: str
+    modality: str
+    head: str
+    outputs: tuple[str, ...]  # label names; a target is an index into them
+    metric: str
+    train: Part
+    val: Part
+    test: Sealed
+    seed: int
+    audit: Audit
+    key: str
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a backbone expects to be fed: photos of `size` (height, width), normalised by mean and std (of 0-1 values)."""
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"  # nearest, bilinear, bicubic, lanczos
+    crop: float = 0.875  # share of the resized short side that the centre crop keeps
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """What do we start from? Known before a weight is loaded."""
+
+    id: str  # "source/name": package/resnet18, timm/resnet18.a1_in1k, checkpoint/…
+    modality: str = "image"
+    family: str = ""
+    architecture: str = ""  # "library/name" that builds the empty network: timm/resnet18
+    input: Input = Input()
+    params: int | None = None  # None: not known before it is opened
+    accuracy: float | None = None  # published ImageNet-1k top-1 in percent: the static choice
+    pretrained_on: str = ""
+    license: str = "unknown"
+    revision: str = ""  # package version, hub revision or run key
+    sha256: str = ""  # of the file the weights come in, where it is known beforehand
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How the weights fitted the network, key by key."""
+
+    matched: int = 0
+    missing: tuple[str, ...] = ()  # in the network, not in the file: left at their initial values
+    unused: tuple[str, ...] = ()  # in the file, not in the network
+    shape: tuple[str, ...] = ()  # in both, with other shapes: left at their initial values
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a frozen prefix runs. Part of every feature's key: rows are bit-equal only within one form."""
+
+    runtime: str = "eager"
+    dtype: str = "float32"  # or bfloat16
+    device: str = "cpu"
+    batch: int = 32  # always exactly this many rows, the last batch padded with zeros
+
+
+@dataclass(frozen=True)
+class StageProbe:
+    """One point of the stage curve: what a linear probe reaches on the output of a stage."""
+
+    stage: str
+    score: float  # cross-validated, on the training part
+    error: float  # standard error of the score
+    seconds: float  # forward CPU wall seconds of this stage, for one example
+    bytes: int  # stored size of one example's output
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What did we measure of one backbone on one task?"""
+
+    backbone: Backbone
+    scores: dict[str, float]  # by the name of the score; the ranking follows "probe"
+    stage_curve: tuple[StageProbe, ...] = ()  # in the order of the stages; empty when dropped early
+    n_train: int = 0
+    n_used: int = 0  # training examples that the scores saw
+    per_class: int = 0  # training examples of the rarest class
+    form: Form = Form()
+    prepare_seconds: float = 0.0  # reading and preparing one example
+    train_seconds: float = 0.0  # one example, forward and backward through the whole network, once
+    train_dtype: str = "float32"
+    loading: Loading = Loading()
+    why: tuple[str, ...] = ()
+
+    @property
+    def probe_error(self) -> float:
+        """Standard error of the probe at the last stage."""
+        return self.stage_curve[-1].error if self.stage_curve else 0.0
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Backbones, best first, beside what choosing at random or by published accuracy would have taken."""
+
+    task: str
+    evidence: tuple[Evidence, ...]
+    static: str = ""  # the candidate with the best published accuracy
+    random: float = 0.0  # mean probe score over the candidates: what a blind choice expects
+    failed: tuple[tuple[str, str], ...] = ()  # (backbone, why) of candidates that could not be opened
+    seconds: float = 0.0
+    why: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.evidence)
+
+    def __getitem__(self, index: int) -> Evidence:
+        return self.evidence[index]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training: what learns, from which data, at what rates."""
+
+    train: tuple[str, ...]  # selectors: "head", "stages[4:]", "stages[0]", "norm", "bias"
+    solver: str = "adamw"  # or "exact": the head alone, by convex optimisation, strength chosen by cross-validation
+    steps: int = 0  # optimiser steps at most; 0 with the exact solver
+    lr: float = 1e-3  # of the head
+    backbone_lr: float = 0.1  # the last trained stage's rate, as a share of lr
+    lr_decay: float = 1.0  # each stage further down learns at this share of the one above
+    views: int = 1  # variants kept per example: 1 is the plain one, more are augmented and cached; 0: fresh every epoch
+    batch: int = 32
+    warmup: float = 0.1  # share of the steps over which the rate rises
+    weight_decay: float = 0.01  # decoupled; never on biases and norms
+    smoothing: float = 0.0  # of the labels
+    class_weights: bool = False  # weigh each class by the inverse of its share of the training part
+    dtype: str = "float32"  # of the activations while training; weights stay float32
+    patience: int = 5  # epochs without a better validation before the phase ends; the best weights are restored
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done, and why?"""
+
+    backbone: Backbone
+    head: str
+    strategy: str
+    phases: tuple[Phase, ...]
+    form: Form = Form()
+    stages: tuple[str, ...] = ()  # names of the backbone's stages, in order
+    boundaries: tuple[int, ...] = ()  # per phase: index of the first stage that learns (derived, shown for the reader)
+    seconds: float = 0.0  # expected wall time of adapt
+    peak_bytes: int = 0  # expected peak memory
+    store_bytes: int = 0  # expected growth of the feature store
+    pretrained: bool = True  # False: the same architecture from random weights
+    why: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may it cost?"""
+
+    seconds: float = 600.0  # wall time of the whole path
+    bytes: int = 20 << 30  # of the feature store
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training part, as it ended."""
+
+    phase: int
+    epoch: int
+    steps: int
+    loss: float
+    score: float  # on the training part
+    val_loss: float
+    val_score: float
+    lr: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What something took."""
+
+    seconds: float = 0.0  # wall
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0  # resident memory at its highest
+    prefix_passes: int = 0  # examples sent through a frozen prefix
+    prefix_hits: int = 0  # examples whose features were already stored
+
+
+@dataclass(frozen=True)
+class Run:
+    """What happened?"""
+
+    key: str
+    task: str
+    plan: Plan
+    seed: int
+    weights: str  # path of a safetensors file: every parameter and buffer, under the network's own names
+    history: tuple[Epoch, ...]
+    score: float  # validation
+    cost: Cost
+    untrained: tuple[str, ...] = ()  # parameters that were to learn but received no gradient
+    loading: Loading = Loading()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that was compared, on the test part."""
+
+    name: str
+    score: float  # mean over seeds
+    low: float
+    high: float
+    validation: float
+    gain: tuple[float, float, float] = (0.0, 0.0, 0.0)  # adapted minus this row: mean, low, high, paired
+    cost: Cost = Cost()
+    times: float = 0.0  # its CPU seconds as a multiple of the adapted one's
+    budget: float = 0.0  # wall seconds it was given; 0: as many as it wanted
+    trials: int = 1
+    state: str = "finished"  # finished, saturated, unfinished
+    transfers: bool = False  # whether the row itself uses pretrained weights
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How the adapted model does on the test examples of one class."""
+
+    name: str
+    count: int
+    score: float  # recall
+    reference: float  # recall of the reference row
+
+
+@dataclass(frozen=True)
+class Report:
+    """Did it help?"""
+
+    task: str
+    run: str
+    metric: str
+    verdict: str  # positive, inconclusive, negative
+    sentence: str
+    reference: str  # the row that decides: the one least beaten among those that do not transfer
+    gain: tuple[float, float, float]
+    rows: tuple[Row, ...]
+    ships: str  # the row that export writes
+    seeds: tuple[int, ...]
+    looks: int  # how often validation was used to choose something
+    test_openings: tuple[str, ...]
+    n_test: int
+    slices: tuple[Slice, ...] = ()
+    runs: tuple[str, ...] = ()  # keys of the adapted runs, one per seed
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What do we ship? A folder that stands alone."""
+
+    path: str
+    ships: str  # "adapted", "linear_probe", or a baseline's name
+    verdict: str
+    sentence: str
+    labels: tuple[str, ...]
+    files: dict[str, str]  # name → sha256
+    parity: float  # largest difference of a logit between memory and a fresh process
+    predict: str  # the command that uses it

@@ -1,0 +1,54 @@
+"""Shelves: being in the folder is being registered.
+
+A shelf is a folder of this package (`scores`, `strategies`, `sources`, …). A file on it is imported when it is first
+asked for; a person's own file is named by its path and behaves as if it stood on the shelf.
+"""
+
+import importlib
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from graft.core.errors import PlanError, nearest
+
+ROOT = Path(__file__).parent.parent
+SHELVES = ("modalities", "heads", "sources", "scores", "strategies", "baselines", "formats", "learners")
+
+
+def names(shelf: str) -> list[str]:
+    """The names of the files on a shelf, sorted."""
+    if shelf not in SHELVES:
+        raise PlanError(f"There is no shelf {shelf!r}.{nearest(shelf, SHELVES)} The shelves are {', '.join(SHELVES)}.")
+    return sorted(path.stem for path in (ROOT / shelf).glob("*.py") if not path.stem.startswith("_"))
+
+
+@cache
+def take(shelf: str, name: str) -> ModuleType:
+    """The file `name` of a shelf, imported on first use; `name` may also be the path of a person's own .py file.
+
+    Raises:
+        PlanError: there is no such file; the nearest names are offered.
+    """
+    if name.endswith(".py"):
+        path = Path(name)
+        if not path.is_file():
+            raise PlanError(f"There is no file {name}.")
+        spec = importlib.util.spec_from_file_location(f"graft_user_{shelf}_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    known = names(shelf)
+    if name not in known:
+        raise PlanError(f"There is no {name!r} among the {shelf}.{nearest(name, known)} There are: {', '.join(known)}.")
+    return importlib.import_module(f"graft.{shelf}.{name}")
+
+
+def function(shelf: str, name: str) -> Any:
+    """The function that a file of a shelf is named after: `scores/logme.py` holds `logme`."""
+    module, stem = take(shelf, name), Path(name).stem
+    if not callable(getattr(module, stem, None)):
+        raise PlanError(f"{name} must hold a function called {stem}.")
+    return getattr(module, stem)

@@ -1,0 +1,1 @@
+"""Floor 1: examples and their store."""

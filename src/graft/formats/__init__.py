@@ -1,0 +1,1 @@
+"""Runnable forms of a network, with their readers: one file a format."""

@@ -1,0 +1,1 @@
+"""What is asked of the features: layer, loss, metric, answer: one file a head."""

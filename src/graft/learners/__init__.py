@@ -1,0 +1,1 @@
+"""The loops, which yield an Epoch: one file a learner."""

@@ -1,0 +1,1 @@
+"""Floor 1: networks, their cuts and chains."""

@@ -1,0 +1,1 @@
+"""Transferability estimates: one file, one function f(features, labels) -> float, higher is better."""

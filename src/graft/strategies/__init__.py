@@ -1,0 +1,1 @@
+"""How to adapt: one file, one function of facts -> Plan; no torch."""
