@@ -17,7 +17,9 @@ T = TypeVar("T")
 def to_dict(noun: Any) -> Any:
     """A noun as plain dicts, lists, strings and numbers; floats that are not finite become None."""
     if dataclasses.is_dataclass(noun) and not isinstance(noun, type):
-        return {f.name: to_dict(getattr(noun, f.name)) for f in dataclasses.fields(noun) if f.metadata.get("json", True)}
+        return {
+            f.name: to_dict(getattr(noun, f.name)) for f in dataclasses.fields(noun) if f.metadata.get("json", True)
+        }
     if isinstance(noun, Mapping):
         return {str(key): to_dict(value) for key, value in noun.items()}
     if isinstance(noun, (tuple, list)):

@@ -1,6 +1,6 @@
 """The nouns that travel along the path. Frozen, printable, JSON both ways; standard library only.
 
-    Task → Evidence → Plan (of Phases) → Run → Report → Artifact
+Task → Evidence → Plan (of Phases) → Run → Report → Artifact
 """
 
 from collections.abc import Iterable
