@@ -31,7 +31,12 @@ def to_dict(noun: Any) -> Any:
 
 def to_json(noun: Any, indent: int | None = None) -> str:
     """A noun as JSON text."""
-    return json.dumps(to_dict(noun), indent=indent, ensure_ascii=False)
+    plain = to_dict(noun)
+    text = json.dumps(plain, indent=indent, ensure_ascii=False)
+    # File names that are not UTF-8 hold lone surrogates, which only escapes can carry.
+    return (
+        text if text.isascii() or text.encode("utf-8", "ignore").decode() == text else json.dumps(plain, indent=indent)
+    )
 
 
 @cache

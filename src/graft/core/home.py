@@ -120,6 +120,20 @@ def recall(verb: str, name: str, kind: type[T]) -> T | None:
     return result
 
 
+def limit(new: int | None = None) -> int:
+    """The byte budget of the feature store: 20 GiB unless it was set here."""
+    path = home() / "limit"
+    if new is not None:
+        with storage():
+            home().mkdir(parents=True, exist_ok=True)
+        write_text(path, str(new))
+        return new
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return 20 << 30
+
+
 def size(path: Path) -> int:
     """Bytes on disk under a folder or of a file."""
     if path.is_file():

@@ -193,6 +193,7 @@ class Phase:
     smoothing: float = 0.0  # of the labels
     class_weights: bool = False  # weigh each class by the inverse of its share of the training part
     dtype: str = "float32"  # of the activations while training; weights stay float32
+    stored: bool = True  # keep the frozen prefix's output; False: compute it for every batch (more than the disk holds)
     patience: int = 5  # epochs without a better validation before the phase ends; the best weights are restored
 
 
@@ -281,6 +282,7 @@ class Row:
     trials: int = 1
     state: str = "finished"  # finished, saturated, unfinished
     transfers: bool = False  # whether the row itself uses pretrained weights
+    run: str = ""  # key of what can be shipped: a run, or a baseline's state
     note: str = ""
 
 

@@ -29,9 +29,18 @@ class Damaged(Exception):
     """What a file holds contradicts itself; it is to be thrown away."""
 
 
+FAULTS = (
+    Damaged,
+    UnicodeDecodeError,
+    OSError,
+    sqlite3.Error,
+)  # SQLite quotes a broken schema in its message, undecodable
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection whose transactions are begun by hand, and that threads may share behind a lock of their own."""
     database = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+    database.text_factory = lambda raw: raw.decode("utf-8", "replace")  # broken text is damage to find, not a crash
     try:
         database.execute("pragma journal_mode = truncate")
         database.execute("pragma synchronous = normal")
@@ -43,7 +52,9 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def is_damage(error: Exception) -> bool:
     """Whether an error says that the file itself is broken, not that the system refused something."""
-    return isinstance(error, Damaged) or (isinstance(error, sqlite3.Error) and _code(error) in _HARM)
+    return isinstance(error, Damaged | UnicodeDecodeError) or (
+        isinstance(error, sqlite3.Error) and _code(error) in _HARM
+    )
 
 
 @contextmanager
@@ -59,7 +70,7 @@ def refusals(path: Path) -> Iterator[None]:
                 raise OSError(errno.EACCES, str(error), str(path)) from error
             if _code(error) in _BUSY:
                 raise StorageError(
-                    f"Another process has kept {path} locked for {WAIT:.0f} seconds. Let it end, or end it, then try again."
+                    f"Another process has kept {path} locked for {WAIT:.0f} seconds. Try again when it has ended."
                 ) from error
             raise
 

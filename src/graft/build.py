@@ -1,0 +1,70 @@
+"""Backbone, Task → Chain: open the pretrained network, put a head on it, find its stages."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from graft.core.errors import BackboneError, nearest
+from graft.core.nouns import Backbone, Form, Loading, Task
+from graft.core.shelf import names, take
+from graft.model.chain import Chain
+from graft.model.network import Network, Normalise
+
+
+def device() -> str:
+    """Where networks run here: the GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def find(id: str) -> Backbone:
+    """The backbone of this id, "source/name", known without loading a weight.
+
+    Raises:
+        BackboneError: the source or the name is unknown; the nearest ones are offered.
+    """
+    source, _, name = id.partition("/")
+    if source not in names("sources") or not name:
+        known = [backbone.id for each in names("sources") for backbone in take("sources", each).catalog("image")]
+        raise BackboneError(
+            f"There is no backbone {id!r}.{nearest(id, known)} Write SOURCE/NAME with a source of: "
+            f"{', '.join(names('sources'))}; `graft list backbones` shows what is at hand."
+        )
+    return take("sources", source).find(name)  # type: ignore[no-any-return]
+
+
+def build(
+    backbone: Backbone,
+    task: Task,
+    seed: int = 0,
+    *,
+    pretrained: bool = True,
+) -> tuple[Chain, Loading]:
+    """The backbone with a fresh head for the task, as a chain on this machine's device.
+
+    The head (and, without pretrained weights, the whole network) is initialised from the seed alone.
+    """
+    source, modality = take("sources", backbone.id.split("/")[0]), take("modalities", task.modality)
+    torch.manual_seed(seed)
+    body, loading = source.open(backbone, pretrained, backbone.input.size)
+    example = {
+        name: torch.from_numpy(value)
+        for name, value in modality.example(backbone.input, 2, np.random.default_rng(0)).items()
+    }
+    normalise = Normalise(backbone.input)
+    with torch.no_grad():
+        width = body.eval()(normalise(example["x"])).shape[-1]
+    torch.manual_seed(seed)
+    head = take("heads", task.head).head(width, len(task.outputs))
+    network = Network(normalise, body, head).to(device(), memory_format=torch.channels_last)
+    return Chain(network, {name: value.to(device()) for name, value in example.items()}), loading
+
+
+def resized(backbone: Backbone, size: int) -> Backbone:
+    """The same architecture for smaller photos."""
+    return replace(backbone, input=replace(backbone.input, size=(size, size), crop=1.0))
+
+
+def form_here(form: Form) -> Form:
+    """The form, on this machine's device."""
+    return replace(form, device=device())

@@ -1,0 +1,62 @@
+"""Phases that strategies share: the exact head, and fine-tuning from a stage on within a budget."""
+
+from dataclasses import replace
+
+from graft.core.costs import epoch_steps, seconds, stored_bytes
+from graft.core.nouns import Budget, Evidence, Phase, Task
+
+SHARE = 0.2  # of the budget's seconds that one adaptation may take: ranking, more seeds and baselines take the rest
+EPOCHS = 20  # passes wanted: early stopping ends them sooner where they do not help
+FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
+FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
+MOST_STEPS = 6000
+VIEWS = (4, 2)  # augmented views kept per example, the first that can be afforded
+
+
+def uneven(task: Task) -> bool:
+    """Whether every class is to count alike."""
+    return task.metric == "balanced accuracy"
+
+
+def exact_head(task: Task) -> Phase:
+    """The head alone, fitted exactly on frozen features."""
+    return Phase(train=("head",), solver="exact", class_weights=uneven(task))
+
+
+def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, before: tuple[Phase, ...] = ()) -> Phase:
+    """The stages from `first` on and the head, augmented, for as many steps as are wanted and can be afforded.
+
+    Before a boundary the augmented views are kept with the features; with nothing frozen they are fresh every epoch.
+    """
+    batch = 32 if len(task.train) >= 256 else 16
+    phase = Phase(
+        train=("head", f"stages[{first}:]"), batch=batch, lr=1e-3, backbone_lr=0.1, lr_decay=0.8, smoothing=0.05,
+        class_weights=uneven(task), dtype=evidence.train_dtype, steps=1,
+    )  # fmt: skip
+    choices = [replace(phase, views=0, stored=False)] if first == 0 else [replace(phase, views=k) for k in (*VIEWS, 1)]
+    for choice in choices:
+        if first and stored_bytes(task, evidence, choice) > budget.bytes // 2:
+            continue
+        if (steps := _affordable(task, evidence, budget, choice, before)) >= FEWEST_EPOCHS * epoch_steps(task, phase):
+            return replace(choice, steps=steps)
+    last = choices[-1]
+    return replace(last, steps=max(FEWEST_STEPS, _affordable(task, evidence, budget, last, before)))
+
+
+def deepest(task: Task, evidence: Evidence, budget: Budget) -> int | None:
+    """The lowest stage from which fine-tuning fits the budget; None when not even the last one does."""
+    before = (exact_head(task),)
+    for first in range(len(evidence.stage_curve)):
+        phase = fine_tuning(task, evidence, budget, first, before)
+        enough = phase.steps >= FEWEST_EPOCHS * epoch_steps(task, phase)
+        if enough and seconds(task, evidence, (*before, phase)) <= SHARE * budget.seconds:
+            return first
+    return None
+
+
+def _affordable(task: Task, evidence: Evidence, budget: Budget, phase: Phase, before: tuple[Phase, ...]) -> int:
+    per_epoch = epoch_steps(task, phase)
+    wanted = min(MOST_STEPS, max(FEWEST_STEPS, EPOCHS * per_epoch))
+    one, two = (seconds(task, evidence, (*before, replace(phase, steps=n * per_epoch))) for n in (1, 2))
+    epochs = 1 + (SHARE * budget.seconds - one) / max(two - one, 1e-9)
+    return max(0, min(wanted, int(epochs * per_epoch)))

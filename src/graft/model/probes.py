@@ -1,0 +1,98 @@
+"""Short measurements on this machine: seconds per stage, and whether bfloat16 is faster and as faithful here."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from graft.core.nouns import Form
+from graft.model.chain import Chain, Prefix, Tensors, precision
+from graft.model.cuts import first
+
+FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
+FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
+ALIGNED = 0.95  # least cosine between the two's gradients over one batch
+
+
+def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
+    """Wall seconds of every stage for one example, the least of a few rounds over one batch."""
+    network, cuts = prefix.chain.network, prefix.chain.stages
+    moved = {name: value.to(prefix.form.device) for name, value in inputs.items()}
+    best = np.full(len(cuts), np.inf)
+    for _ in range(rounds + 1):
+        stamps: list[float] = []
+
+        def mark(*_: object, stamps: list[float] = stamps) -> None:
+            if prefix.form.device != "cpu":
+                torch.cuda.synchronize()
+            stamps.append(time.perf_counter())
+
+        hooks = [network.get_submodule(cut.name).register_forward_hook(mark) for cut in cuts]
+        began = time.perf_counter()
+        try:
+            prefix.capture(moved, [cuts[-1]])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        best = np.minimum(best, np.diff([began, *stamps[: len(cuts)]]))
+    return [float(seconds) / len(next(iter(moved.values()))) for seconds in best]
+
+
+def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
+    """bfloat16 if it runs the whole prefix clearly faster here and every stage's output stays the same direction.
+
+    The cosine is taken after subtracting the mean example: outputs of one network share a large mean, beside which any
+    two look alike.
+    """
+    last = len(chain.stages)
+    half = replace(form, dtype="bfloat16")
+    exact, rough = (chain.split(last, f)[0] for f in (form, half))
+    slow, fast = sum(stage_seconds(exact, inputs, 1)), sum(stage_seconds(rough, inputs, 1))
+    if fast > FASTER * slow:
+        return form
+    a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, rough))
+    worst = min(centred_cosine(a[cut.name], b[cut.name]) for cut in chain.stages)
+    return half if worst > FAITHFUL else form
+
+
+def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    """First percentile over examples of the cosine between two versions of the same features, means taken off."""
+    x, y = a.flatten(1).double(), b.flatten(1).double()
+    mean = x.mean(0)
+    cosine = torch.nn.functional.cosine_similarity(x - mean, y - mean, dim=1)
+    return float(torch.quantile(cosine, 0.01))
+
+
+def choose_training(chain: Chain, inputs: Tensors, targets: torch.Tensor, steps: int = 3) -> tuple[float, str]:
+    """Wall seconds of one example, forward and backward through the whole network, and the faster faithful dtype.
+
+    Three steps each; nothing is updated. bfloat16 is taken only where its gradient points the same way.
+    """
+    device = str(next(chain.network.parameters()).device)
+    moved = {name: value.to(device) for name, value in inputs.items()}
+    targets = targets.to(device)
+    wanted = [p for p in chain.network.parameters() if p.is_floating_point()]
+    states = [p.requires_grad for p in wanted]
+    for p in wanted:
+        p.requires_grad_(True)
+    chain.network.eval()  # nothing random, no statistics moved: the two must see the same network
+    taken, gradients = {}, {}
+    for dtype in ("float32", "bfloat16"):
+        best = float("inf")
+        for _ in range(steps):
+            began = time.perf_counter()
+            with precision(dtype, device):
+                logits = first(chain.network(**moved))
+            grads = torch.autograd.grad(cross_entropy(logits.float(), targets), wanted, allow_unused=True)
+            if device != "cpu":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - began)
+        taken[dtype] = best / len(targets)
+        gradients[dtype] = torch.cat([g.flatten().float() for g in grads if g is not None])
+    for p, state in zip(wanted, states, strict=True):
+        p.requires_grad_(state)
+    aligned = torch.nn.functional.cosine_similarity(gradients["float32"], gradients["bfloat16"], dim=0)
+    dtype = "bfloat16" if taken["bfloat16"] < FASTER * taken["float32"] and aligned > ALIGNED else "float32"
+    return taken[dtype], dtype

@@ -1,0 +1,209 @@
+"""Task → Ranking: which pretrained backbone suits it, measured on the training part alone."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+import graft
+from graft.build import build, find, form_here
+from graft.core import home
+from graft.core.errors import BackboneError, GraftError
+from graft.core.keys import key
+from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, Ranking, StageProbe, Task
+from graft.core.shelf import function, names, take
+from graft.data.dataset import Examples, table
+from graft.features import sweep
+from graft.model import linear
+from graft.model.chain import Chain
+from graft.model.probes import choose_form, choose_training, stage_seconds
+
+log = logging.getLogger("graft")
+SCORES = ("knn", "logme")  # beside the probe, on the last stage
+SHARE = 0.25  # of the budget's seconds
+LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
+PROBED = 64  # examples that the choice of form and the timings look at
+
+
+def candidates(modality: str) -> list[Backbone]:
+    """What is at hand without being asked for by name: the package catalogue, local caches, finished runs."""
+    return [b for source in names("sources") if source != "tiny" for b in take("sources", source).catalog(modality)]
+
+
+def rank(
+    task: Task,
+    backbones: Sequence[str] | None = None,
+    budget: Budget = Budget(),
+    *,
+    seed: int = 0,  # noqa: B008
+) -> Ranking:
+    """The candidates, best linear probe first, with every stage's probe and what was measured on the way.
+
+    Half of the candidates are dropped after each round (successive halving, Jamieson & Talwalkar 2016), the examples
+    doubling, if there is not time for all of them on all examples. Features are kept, so no example is run twice.
+
+    Args:
+        backbones: ids; by default everything at hand (`candidates`).
+
+    Raises:
+        BackboneError: an id is unknown, or no candidate could be opened.
+    """
+    pool = [find(id) for id in backbones] if backbones else candidates(task.modality)
+    if not pool:
+        raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
+    name = key("rank", graft.__version__, task.key, [(b.id, b.revision, b.sha256) for b in pool], budget.seconds, seed)
+    stored = home.recall("rank", name, Ranking)
+    if stored is not None:
+        return stored
+    began = time.perf_counter()
+    opened: list[_Candidate] = []
+    failed: list[tuple[str, str]] = []
+    for backbone in pool:
+        try:
+            opened.append(_Candidate.open(backbone, task, seed))
+        except GraftError as error:
+            if backbones and len(pool) == 1:
+                raise
+            failed.append((backbone.id, str(error)))
+            log.warning("%s is left out: %s", backbone.id, error)
+    if not opened:
+        raise BackboneError("No candidate could be opened. " + "; ".join(f"{id}: {why}" for id, why in failed[:3]))
+
+    sizes = _rounds(task, opened, budget.seconds * SHARE)
+    alive = opened
+    for size in sizes:
+        subset = _subset(task.train, size)
+        for candidate in alive:
+            candidate.measure(task, subset, len(subset), seed)
+            log.info("%s: probe %.3f on %d examples", candidate.backbone.id, candidate.scores["probe"], len(subset))
+        alive = sorted(alive, key=lambda c: -c.scores["probe"])
+        if size != sizes[-1]:
+            alive = alive[: max(2, (len(alive) + 1) // 2)]
+    alive[0].time_training(task, seed)
+    order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
+    result = _ranking(task, order, tuple(failed), time.perf_counter() - began)
+    if not failed:  # what could not be fetched now may be fetched next time
+        home.remember("rank", name, Ranking, lambda: result)
+    return result
+
+
+@dataclass
+class _Candidate:
+    """One backbone being measured."""
+
+    backbone: Backbone
+    chain: Chain
+    loading: Loading
+    form: Form
+    seconds: list[float]
+    prepare: float
+    scores: dict[str, float] = field(default_factory=dict)
+    curve: list[StageProbe] = field(default_factory=list)
+    used: int = 0
+    training: tuple[float, str] = (0.0, "float32")
+
+    @classmethod
+    def open(cls, backbone: Backbone, task: Task, seed: int) -> "_Candidate":
+        chain, loading = build(backbone, task, seed)
+        part = _subset(task.train, PROBED)
+        raw = Examples(part, take("modalities", task.modality), backbone.input, seed)
+        rows = np.arange(len(part))
+        began = time.perf_counter()
+        inputs = {n: v for n, v in raw.read(rows, 0 * rows).items() if n != "y"}
+        prepare = (time.perf_counter() - began) / len(part)
+        form = choose_form(chain, inputs, form_here(Form()))
+        batch = {n: v[: form.batch] for n, v in inputs.items()}
+        seconds = stage_seconds(chain.split(len(chain.stages), form)[0], batch)
+        return cls(backbone, chain, loading, form, seconds, prepare)
+
+    def measure(self, task: Task, part: Part, used: int, seed: int) -> None:
+        """Scores and the stage curve on these training examples, every stage from one sweep."""
+        prefix, _ = self.chain.split(len(self.chain.stages), self.form)
+        raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
+        tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
+        self.curve = []
+        for cut, seconds, (x, y) in zip(self.chain.stages, self.seconds, tables, strict=True):
+            found = linear.fit(x, y, len(task.outputs), metric=task.metric)
+            size = 4 * int(np.prod(cut.shape))
+            self.curve.append(StageProbe(cut.name.removeprefix("backbone."), found.score, found.error, seconds, size))
+        x, y = tables[-1]
+        self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in SCORES}}
+        self.used = used
+
+    def time_training(self, task: Task, seed: int) -> None:
+        """How long a training step takes, and in which dtype."""
+        part = _subset(task.train, self.form.batch)
+        raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
+        batch = raw.read(np.arange(len(part)), np.zeros(len(part), int))
+        self.training = choose_training(self.chain, batch, batch.pop("y"))
+
+    def evidence(self, task: Task) -> Evidence:
+        """The noun."""
+        counts = np.bincount(task.train.targets, minlength=len(task.outputs))
+        best = max(self.curve, key=lambda stage: stage.score)
+        last = self.curve[-1]
+        why = [
+            f"A linear probe on its features reaches {last.score:.3f} ± {last.error:.3f} ({task.metric}, cross-validated on {self.used} training examples)."
+        ]
+        if best.score > last.score + last.error:
+            why.append(
+                f"Its best stage is {best.stage} ({best.score:.3f}), before the last: the last stages are made for another task."
+            )
+        if self.used < len(task.train):
+            why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
+        return Evidence(
+            backbone=self.backbone, scores=self.scores, stage_curve=tuple(self.curve), n_train=len(task.train),
+            n_used=self.used, per_class=int(counts.min()), form=self.form, prepare_seconds=self.prepare,
+            train_seconds=self.training[0], train_dtype=self.training[1], loading=self.loading, why=tuple(why),
+        )  # fmt: skip
+
+
+def _rounds(task: Task, opened: list[_Candidate], seconds: float) -> list[int]:
+    """Numbers of examples, ending with all of them; one round if there is time for every candidate on everything."""
+    total, size = len(task.train), len(task.train)
+    each = sum(sum(c.seconds) + c.prepare for c in opened)
+    if each * total <= seconds or len(opened) < 3:
+        return [total]
+    sizes = [total]
+    while len(sizes) < np.log2(len(opened)) and size // 2 >= max(LEAST, 10 * len(task.outputs)):
+        size //= 2
+        sizes.insert(0, size)
+    return sizes
+
+
+def _subset(part: Part, size: int) -> Part:
+    """The first `size` examples of a fixed order in which the classes take turns: every subset holds the smaller ones."""
+    if size >= len(part):
+        return part
+    turns: dict[int, int] = {}
+    order = []
+    for row in sorted(range(len(part)), key=lambda row: part.ids[row]):
+        target = part.targets[row]
+        turns[target] = turns.get(target, -1) + 1
+        order.append((turns[target], target, row))
+    return part.select(row for *_, row in sorted(order)[:size])
+
+
+def _ranking(task: Task, order: list[_Candidate], failed: tuple[tuple[str, str], ...], seconds: float) -> Ranking:
+    evidence = tuple(candidate.evidence(task) for candidate in order)
+    full = [e for e in evidence if e.n_used == evidence[0].n_used]
+    published = [e for e in evidence if e.backbone.accuracy is not None]
+    static = max(published, key=lambda e: e.backbone.accuracy or 0.0, default=None)
+    random = float(np.mean([e.scores["probe"] for e in full]))
+    best = evidence[0]
+    why = [
+        f"{best.backbone.id} is first of {len(evidence)}: probe {best.scores['probe']:.3f} ± {best.probe_error:.3f}."
+    ]
+    if len(full) > 1:
+        why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {random:.3f}.")
+    if static is not None:
+        gap = 100 * (best.scores["probe"] - static.scores["probe"])
+        same = static.backbone.id == best.backbone.id
+        why.append(
+            f"The best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
+            + (": the same." if same else f", {gap:.1f} points behind on this task.")
+        )
+    return Ranking(task.key, evidence, static.backbone.id if static else "", random, failed, seconds, tuple(why))
