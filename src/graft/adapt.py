@@ -77,7 +77,7 @@ def data(task: Task, plan: Plan, seed: int) -> tuple[Examples, Examples]:
 
 def logits(task: Task, run: Run, raw: Dataset) -> np.ndarray:
     """What a finished run answers for raw examples, in float32: (n, outputs)."""
-    chain, _ = build(run.plan.backbone, task, run.seed, pretrained=False)
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False)
     chain.network.load_state_dict(load_file(run.weights))
     last = boundary(run.plan.phases[-1].train, len(chain.stages))
     first = min([last, *(boundary(p.train, len(chain.stages)) for p in run.plan.phases)])
@@ -123,7 +123,7 @@ def check(plan: Plan, chain: Chain) -> None:
 
 def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
     with spent() as cost:
-        chain, loading = build(plan.backbone, task, seed, pretrained=plan.pretrained)
+        chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
         check(plan, chain)
         raw_train, raw_val = data(task, plan, seed)
         saved = _Saved.read(place)

@@ -1,4 +1,4 @@
-"""Backbone, Task → Chain: open the pretrained network, put a head on it, find its stages."""
+"""Backbone, head → Chain: open the pretrained network, put a head on it, find its stages."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from graft.core.errors import BackboneError, nearest
-from graft.core.nouns import Backbone, Form, Loading, Task
+from graft.core.nouns import Backbone, Form, Loading
 from graft.core.shelf import names, take
 from graft.model.chain import Chain
 from graft.model.network import Network, Normalise
@@ -35,16 +35,17 @@ def find(id: str) -> Backbone:
 
 def build(
     backbone: Backbone,
-    task: Task,
+    head: str,
+    outputs: int,
     seed: int = 0,
     *,
     pretrained: bool = True,
 ) -> tuple[Chain, Loading]:
-    """The backbone with a fresh head for the task, as a chain on this machine's device.
+    """The backbone with a fresh head (a file of the `heads` shelf), as a chain on this machine's device.
 
     The head (and, without pretrained weights, the whole network) is initialised from the seed alone.
     """
-    source, modality = take("sources", backbone.id.split("/")[0]), take("modalities", task.modality)
+    source, modality = take("sources", backbone.id.split("/")[0]), take("modalities", backbone.modality)
     torch.manual_seed(seed)
     body, loading = source.open(backbone, pretrained, backbone.input.size)
     example = {
@@ -55,8 +56,8 @@ def build(
     with torch.no_grad():
         width = body.eval()(normalise(example["x"])).shape[-1]
     torch.manual_seed(seed)
-    head = take("heads", task.head).head(width, len(task.outputs))
-    network = Network(normalise, body, head).to(device(), memory_format=torch.channels_last)
+    network = Network(normalise, body, take("heads", head).head(width, outputs))
+    network = network.to(device(), memory_format=torch.channels_last)
     return Chain(network, {name: value.to(device()) for name, value in example.items()}), loading
 
 

@@ -98,7 +98,7 @@ def load(
         raise DataError(f"The {' and '.join(empty)} part of {place} is empty. " + _why(skipped))
     counts = Counter(columns["train"].targets)
     uneven = max(counts.values()) / min(counts.values())
-    metric = "balanced accuracy" if uneven >= UNEVEN else "accuracy"
+    metric = "balanced_accuracy" if uneven >= UNEVEN else "accuracy"
     if metric != "accuracy":
         big, small = outputs[max(counts, key=lambda c: counts[c])], outputs[min(counts, key=lambda c: counts[c])]
         notes.append(

@@ -19,13 +19,13 @@ from graft.data.dataset import Examples, table
 from graft.features import sweep
 from graft.model import linear
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training, stage_seconds
+from graft.model.probes import choose_form, choose_training
 
 log = logging.getLogger("graft")
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
-PROBED = 64  # examples that the choice of form and the timings look at
+PROBED = 32  # examples that the choice of form and the timings look at
 
 
 def candidates(modality: str) -> list[Backbone]:
@@ -62,17 +62,21 @@ def rank(
     opened: list[_Candidate] = []
     failed: list[tuple[str, str]] = []
     for backbone in pool:
+        if len(opened) > 1 and time.perf_counter() - began > SHARE * budget.seconds / 2:
+            failed.append((backbone.id, f"there was no time for it within a budget of {budget.seconds:.0f} s"))
+            continue
         try:
             opened.append(_Candidate.open(backbone, task, seed))
         except GraftError as error:
             if backbones and len(pool) == 1:
                 raise
             failed.append((backbone.id, str(error)))
-            log.warning("%s is left out: %s", backbone.id, error)
+    for id, why in failed:
+        log.warning("%s is left out: %s", id, why)
     if not opened:
         raise BackboneError("No candidate could be opened. " + "; ".join(f"{id}: {why}" for id, why in failed[:3]))
 
-    sizes = _rounds(task, opened, budget.seconds * SHARE)
+    sizes = _rounds(task, opened, budget.seconds * SHARE - (time.perf_counter() - began))
     alive = opened
     for size in sizes:
         subset = _subset(task.train, size)
@@ -107,16 +111,14 @@ class _Candidate:
 
     @classmethod
     def open(cls, backbone: Backbone, task: Task, seed: int) -> "_Candidate":
-        chain, loading = build(backbone, task, seed)
+        chain, loading = build(backbone, task.head, len(task.outputs), seed)
         part = _subset(task.train, PROBED)
         raw = Examples(part, take("modalities", task.modality), backbone.input, seed)
         rows = np.arange(len(part))
         began = time.perf_counter()
         inputs = {n: v for n, v in raw.read(rows, 0 * rows).items() if n != "y"}
         prepare = (time.perf_counter() - began) / len(part)
-        form = choose_form(chain, inputs, form_here(Form()))
-        batch = {n: v[: form.batch] for n, v in inputs.items()}
-        seconds = stage_seconds(chain.split(len(chain.stages), form)[0], batch)
+        form, seconds = choose_form(chain, inputs, form_here(Form()))
         return cls(backbone, chain, loading, form, seconds, prepare)
 
     def measure(self, task: Task, part: Part, used: int, seed: int) -> None:

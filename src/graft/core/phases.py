@@ -15,7 +15,7 @@ VIEWS = (4, 2)  # augmented views kept per example, the first that can be afford
 
 def uneven(task: Task) -> bool:
     """Whether every class is to count alike."""
-    return task.metric == "balanced accuracy"
+    return task.metric == "balanced_accuracy"
 
 
 def exact_head(task: Task) -> Phase:

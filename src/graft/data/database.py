@@ -1,7 +1,7 @@
 """How a SQLite file is opened here: a rollback journal, refusals said as StorageErrors, and damage told from refusal.
 
 Not a write-ahead log: an eviction that has removed only some of its files could leave two writers with a log each, and
-network file systems cannot share one. The journal is truncated, not deleted, so that losing its name stops nobody.
+network file systems cannot share one. The journal is truncated, not deleted: losing its name then stops no commit.
 """
 
 import errno
@@ -13,28 +13,18 @@ from pathlib import Path
 from graft.core.errors import StorageError
 from graft.core.home import storage
 
-WAIT = 60.0  # seconds for another process to end its transaction; one takes milliseconds
-_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}  # a file size limit or a quota shows as an I/O error
-_CLOSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
-_HARM = {
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_FORMAT,
-    sqlite3.SQLITE_ERROR,
-}  # ERROR: no such table
-
 
 class Damaged(Exception):
     """What a file holds contradicts itself; it is to be thrown away."""
 
 
-FAULTS = (
-    Damaged,
-    UnicodeDecodeError,
-    OSError,
-    sqlite3.Error,
-)  # SQLite quotes a broken schema in its message, undecodable
+WAIT = 60.0  # seconds for another process to end its transaction; one takes milliseconds
+BROKEN = (Damaged, FileNotFoundError, IsADirectoryError, UnicodeDecodeError)  # the last: a message quoting broken text
+FAULTS = (*BROKEN, OSError, sqlite3.Error)
+_HARM = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR)  # or no such table
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)  # a file size limit or a quota shows as an I/O error
+_CLOSED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -44,17 +34,15 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         database.execute("pragma journal_mode = truncate")
         database.execute("pragma synchronous = normal")
-    except sqlite3.Error:
+    except BaseException:
         database.close()
         raise
     return database
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether an error says that the file itself is broken, not that the system refused something."""
-    return isinstance(error, Damaged | UnicodeDecodeError) or (
-        isinstance(error, sqlite3.Error) and _code(error) in _HARM
-    )
+    """Whether an error says that a file is broken or gone, not that the system refused something."""
+    return isinstance(error, BROKEN) or (isinstance(error, sqlite3.Error) and _code(error) in _HARM)
 
 
 @contextmanager

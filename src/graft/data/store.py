@@ -162,24 +162,24 @@ class Store:
                     volume.close()
                     shutil.rmtree(self.place, ignore_errors=True)
                 self._volumes = [self._open(), *self._volumes[harmed:]]
-        raise StorageError(
-            f"{self.place} was removed {TRIES} times while it was in use. Try again when nothing clears it."
-        )
+        raise self._restless()
 
     def _open(self) -> Volume:
         """A volume, emptied first where it is damaged; never while another process opens one."""
         with refusals(self.place), lock("features", self.prefix):
             for _ in range(TRIES):
-                self.place.mkdir(parents=True, exist_ok=True)
-                touch(self.place)
                 try:
+                    self.place.mkdir(parents=True, exist_ok=True)
+                    touch(self.place)
                     return Volume(self.place, self.dtype, self.shape)
                 except FAULTS as error:
-                    if not is_damage(error) and (self.place / "index.sqlite").is_file():
-                        raise
-                    refused = error
-                    shutil.rmtree(self.place, ignore_errors=True)
-            raise refused
+                    fault = error
+                    if is_damage(error):
+                        shutil.rmtree(self.place, ignore_errors=True)
+            raise self._restless() if is_damage(fault) else fault
+
+    def _restless(self) -> StorageError:
+        return StorageError(f"{self.place} is removed as fast as it is made. Try again when nothing else clears it.")
 
 
 @contextmanager

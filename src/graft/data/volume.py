@@ -25,7 +25,7 @@ from graft.data.database import Damaged, connect
 FORMAT = 1  # of index and file; any other is thrown away
 HEADER = 64  # bytes before the first token: a digest that makes the file and its index a pair
 TABLES = (
-    "create table file (name text not null, dtype text not null, shape text not null)",
+    "create table kind (dtype text not null, shape text not null)",
     "create table rows (number integer primary key, start integer not null, length integer not null, "
     "key blob not null check (typeof(key) = 'blob' and length(key) = 16))",
     f"pragma user_version = {FORMAT}",
@@ -33,7 +33,11 @@ TABLES = (
 
 
 class Volume:
-    """An index and its file, as opened. They outlive their names: what is evicted while open stays readable here."""
+    """An index and its file, as opened; made where `place` has none. Only one process may be opening at a time.
+
+    What is evicted while open stays readable here. No name is used twice: SQLite finds a journal by its name, so this
+    index would take a later one's journal for its own.
+    """
 
     def __init__(self, place: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
         self.dtype, self.shape = dtype, shape
@@ -42,10 +46,11 @@ class Volume:
         self.starts = self.lengths = np.zeros(0, np.int64)  # in tokens
         self.end = 0  # tokens that the index tells of
         self._map: mmap.mmap | None = None
-        index = place / "index.sqlite"
+        index = min(place.glob("*.sqlite"), default=place / f"{secrets.token_hex(8)}.sqlite")
+        data = index.with_suffix(".tokens")
         with ExitStack() as opened:
             self._index = opened.enter_context(closing(connect(index)))
-            data = place / _pair(self._index, place, dtype, shape)
+            _paired(self._index, data, dtype, shape)
             self._file = opened.enter_context(data.open("r+b", buffering=0))
             self._names = {path: _identity(path) for path in (index, data)}
             self.load()
@@ -141,44 +146,33 @@ def spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.repeat(starts - offsets(lengths), lengths) + np.arange(lengths.sum())
 
 
-def _pair(index: sqlite3.Connection, place: Path, dtype: np.dtype, shape: tuple[int, ...]) -> str:
-    """The name of the file that belongs to an index, both made where the index is new.
-
-    Every file has a name of its own, so that no index, left by an eviction that is under way, can meet another's file.
-    """
+def _paired(index: sqlite3.Connection, data: Path, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Check that the file is the index's own and of this kind; make both where the index is new."""
+    kind = (dtype.name, json.dumps(shape))
     version = index.execute("pragma user_version").fetchone()[0]
     if version == 0:
-        return _made(index, place, dtype.name, json.dumps(shape))
+        index.execute("begin immediate")
+        with index:
+            for statement in TABLES:
+                index.execute(statement)
+            index.execute("insert into kind values (?, ?)", kind)
+            data.write_bytes(_digest(data.name, kind))
+        return
     if version != FORMAT:
         raise Damaged
-    try:
-        name, *kind = index.execute("select name, dtype, shape from file").fetchone()
-        with (place / name).open("rb") as file:
-            if file.read(HEADER) != _digest(name, *kind):
-                raise Damaged
-    except (FileNotFoundError, IsADirectoryError, TypeError, ValueError):
-        raise Damaged from None
-    if kind != [dtype.name, json.dumps(shape)]:
+    found = index.execute("select dtype, shape from kind").fetchone()
+    with data.open("rb") as file:
+        if file.read(HEADER) != _digest(data.name, found):
+            raise Damaged
+    if found != kind:
         raise StorageError(
-            f"{place} holds {kind[0]} of shape {kind[1]}, not {dtype.name} of shape {json.dumps(shape)}. "
+            f"{data.parent} holds {found[0]} of shape {found[1]}, not {kind[0]} of shape {kind[1]}. "
             "Open it as what it is, or open another prefix."
         )
-    return str(name)
 
 
-def _made(index: sqlite3.Connection, place: Path, *kind: str) -> str:
-    name = f"{secrets.token_hex(16)}.tokens"
-    (place / name).write_bytes(_digest(name, *kind))
-    index.execute("begin immediate")
-    with index:
-        for statement in TABLES:
-            index.execute(statement)
-        index.execute("insert into file values (?, ?, ?)", (name, *kind))
-    return name
-
-
-def _digest(*described: str) -> bytes:
-    return hashlib.blake2b(json.dumps(described).encode(), digest_size=HEADER).digest()
+def _digest(name: str, kind: Sequence[str]) -> bytes:
+    return hashlib.blake2b(json.dumps([name, kind]).encode(), digest_size=HEADER).digest()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-METRICS = ("accuracy", "balanced accuracy")
+METRICS = ("accuracy", "balanced_accuracy")
 
 
 def head(width: int, outputs: int) -> "torch.nn.Module":
@@ -30,7 +30,7 @@ def loss(
 def metric(logits: np.ndarray, targets: np.ndarray, name: str = "accuracy") -> float:
     """Share of examples whose largest logit is the target's; balanced: the mean of that share over the classes."""
     right = logits.argmax(1) == targets
-    if name == "balanced accuracy":
+    if name == "balanced_accuracy":
         return float(np.mean([right[targets == label].mean() for label in np.unique(targets)]))
     return float(right.mean())
 

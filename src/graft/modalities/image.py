@@ -19,6 +19,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
+from PIL.Image import Transpose
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
@@ -33,7 +34,9 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
 )
 MAX_PIXELS = 89_478_485  # where PIL begins to suspect a bomb: 0.36 GB in memory, more than nearly all cameras have
-HASH_SHORT = 16  # short side in pixels that a difference hash of 9 × 8 still needs
+HASH_SHORT = (
+    32  # half the short side, in pixels, that keeps the hash of a resized or saved-again copy within a few bits
+)
 AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: half still shows what a photo is of
 STRETCH = 4 / 3  # how far a view may be squeezed or stretched: the range that the pretrained networks saw
 JITTER = 0.2  # brightness, contrast and saturation each change by at most this share: mild enough for few examples
@@ -57,23 +60,15 @@ STRANGERS = (
     (rb"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
     (rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", "a HEIC photo; save it as JPEG"),
     (rb"....ftypavi[fs]", "an AVIF image; save it as JPEG or PNG"),
-    (rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", "a video"),
+    (rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI", "a video"),
     (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image; save it as JPEG or PNG"),
-    (rb"8BPS", "a Photoshop document; save it as PNG"),
     (rb"PK\x03\x04", "a ZIP archive; unpack it"),
     (rb"\x1f\x8b", "gzip data; unpack it"),
     (rb"%PDF", "a PDF document"),
 )
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-SIDEWAYS = tuple(UPRIGHT[orientation] for orientation in (5, 6, 7, 8))
+FLIPS = (Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM)
+TURNS = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
+UPRIGHT = dict(enumerate(FLIPS + TURNS, start=2))  # by EXIF orientation
 # PIL's remarks on odd metadata. Never taken back: catch_warnings swaps a list that all threads share.
 REMARKS = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
 
@@ -110,7 +105,7 @@ def look(data: bytes) -> Look:
     with _opened(data) as image:
         (width, height), kind, mode = image.size, image.format or "", image.mode
         picture = _picture(image, HASH_SHORT)
-        if _turn(image) in SIDEWAYS:
+        if _turn(image) in TURNS:
             width, height = height, width
     grey = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
@@ -152,7 +147,7 @@ def vary(example: Image.Image, input: Input, rng: np.random.Generator) -> dict[s
     mirrored = rng.random() < 0.5
     factors = rng.uniform(1 - JITTER, 1 + JITTER, 3)
     view = _coloured(_window(example, (left, top, left + across, top + down), input), *factors)
-    return {"x": _array(view.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else view)}
+    return {"x": _array(view.transpose(Transpose.FLIP_LEFT_RIGHT) if mirrored else view)}
 
 
 def example(input: Input, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -184,9 +179,8 @@ def _opened(source: bytes | str | os.PathLike[str]) -> Iterator[ImageFile.ImageF
         except DataError:
             raise
         except Exception as error:
-            raise DataError(
-                f"This {plugin.format} is truncated or damaged: {error or type(error).__name__}."
-            ) from error
+            what = str(error).rstrip(".") or type(error).__name__
+            raise DataError(f"This {plugin.format} is truncated or damaged: {what}.") from error
 
 
 def _plugin(stream: BinaryIO) -> type[ImageFile.ImageFile]:
@@ -200,12 +194,12 @@ def _plugin(stream: BinaryIO) -> type[ImageFile.ImageFile]:
             return plugin
     for pattern, what in STRANGERS:
         if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            raise DataError(f"This is not an image that can be read but {what}.")
+            raise DataError(f"This is not a readable image but {what}.")
     try:
         text = " ".join(codecs.getincrementaldecoder("utf-8")().decode(head).split())  # head may end inside a character
     except UnicodeDecodeError:
         text = ""
-    if text.isprintable() and text:
+    if text and text.isprintable():
         raise DataError(f"This is not an image but text that starts with {text[:40]!r}.")
     formats = ", ".join(str(plugin.format) for _, plugin in KNOWN)
     raise DataError(f"This is not an image: it starts with the bytes {head[:8].hex(' ')}. What can be read: {formats}.")
@@ -231,7 +225,7 @@ def _picture(image: ImageFile.ImageFile, short: int | None) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
-def _turn(image: ImageFile.ImageFile) -> Image.Transpose | None:
+def _turn(image: ImageFile.ImageFile) -> Transpose | None:
     """What sets a loaded image upright; PIL has turned a TIFF by then, and forgotten its orientation."""
     try:
         return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -261,11 +255,12 @@ def _grey(image: Image.Image) -> Image.Image:
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     full = 65535.0 if values.dtype.kind in "iu" else 1.0
-    if low >= 0 and high <= full:
-        low, high, values = 0.0, full, values.astype(np.float32)
-    else:
-        values = values.astype(np.float64)  # wide ranges overflow, and far ones lose their digits, in less
-    shades = np.rint(np.nan_to_num((values - low) * (255 / ((high - low) or 1.0)), posinf=0, neginf=0)).astype(np.uint8)
+    narrow = low >= 0 and high <= full
+    low, high = (0.0, full) if narrow else (low, high)
+    scaled = values.astype(np.float32 if narrow else np.float64)  # wide ranges overflow, far ones lose digits, in less
+    scaled -= low
+    scaled *= 255 / ((high - low) or 1.0)
+    shades = np.rint(np.nan_to_num(scaled, copy=False, posinf=0, neginf=0), out=scaled).astype(np.uint8)
     if isinstance(clear := image.info.get("transparency"), int):
         shades[values == clear] = 255
     return Image.fromarray(shades)
@@ -273,21 +268,21 @@ def _grey(image: Image.Image) -> Image.Image:
 
 def _window(picture: Image.Image, box: tuple[float, float, float, float], input: Input) -> Image.Image:
     """A part of a picture at the size that a network expects; box: left, top, right, bottom, also between pixels."""
-    filters = {name.lower(): filter for name, filter in Image.Resampling.__members__.items()}
-    if input.interpolation not in filters:
-        hint = nearest(input.interpolation, filters)
-        raise PlanError(f"There is no interpolation {input.interpolation!r}.{hint} There are: {', '.join(filters)}.")
+    try:
+        resampling = Image.Resampling[input.interpolation.upper()]
+    except KeyError:
+        hint = nearest(input.interpolation, [name.lower() for name in Image.Resampling.__members__])
+        raise PlanError(f"PIL has no interpolation {input.interpolation!r}.{hint}") from None
     height, width = input.size
     left, top, right, bottom = box
     # Filters reach past the box. What they cannot reach is cut off first: PIL chooses the order of its passes by the
     # whole picture's shape, and keeps places in single precision.
     reach_x, reach_y = (REACH * max(1, span) + 1 for span in ((right - left) / width, (bottom - top) / height))
     x, y = max(0, math.floor(left - reach_x)), max(0, math.floor(top - reach_y))
-    near = picture.crop(
-        (x, y, min(picture.width, math.ceil(right + reach_x)), min(picture.height, math.ceil(bottom + reach_y)))
-    )
+    end_x, end_y = min(picture.width, math.ceil(right + reach_x)), min(picture.height, math.ceil(bottom + reach_y))
+    near = picture.crop((x, y, end_x, end_y))
     inside = (left - x, top - y, min(right - x, near.width), min(bottom - y, near.height))  # rounding may go past
-    return near.resize((width, height), filters[input.interpolation], inside)
+    return near.resize((width, height), resampling, inside)
 
 
 def _coloured(picture: Image.Image, brightness: float, contrast: float, saturation: float) -> Image.Image:

@@ -32,11 +32,13 @@ def load(module: nn.Module, state: Mapping[str, Tensor], convert: Convert | None
     fitting = _fitting(inner, wanted)
     needed = [name for name in wanted if not name.endswith("num_batches_tracked")]  # absent from older files; unused
     if 2 * sum(name in fitting for name in needed) < len(needed):
-        raise BackboneError(_misfit(module, inner, wanted))
+        raise BackboneError(_misfit(module, state, wanted, len(fitting)))
     for name, tensor in fitting.items():
         if tensor.is_floating_point() and bool(torch.isnan(tensor).any()):
             raise BackboneError(f"{name} in these weights holds values that are not numbers: the file is damaged.")
-    module.load_state_dict(fitting, strict=False)
+    with torch.no_grad():  # not load_state_dict: some networks' own version of it wants more than names and tensors
+        for name, tensor in fitting.items():
+            wanted[name].copy_(tensor)
     return Loading(
         matched=len(fitting),
         missing=tuple(name for name in needed if name not in inner),
@@ -60,14 +62,13 @@ def _prefix(state: Iterable[str], wanted: Mapping[str, Tensor]) -> str:
     return max(counts, key=lambda prefix: (counts[prefix], -len(prefix)))
 
 
-def _misfit(module: nn.Module, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+def _misfit(module: nn.Module, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], found: int) -> str:
     def some(names: Iterable[str], of: Mapping[str, Tensor]) -> str:
         shown = [f"{name} {tuple(of[name].shape)}" for name in names if not name.endswith("num_batches_tracked")]
         return ", ".join(shown[:3]) + (" …" if len(shown) > 3 else "")
 
-    fitting = _fitting(state, wanted)
     return (
-        f"These weights do not fit the network ({type(module).__name__}): {len(fitting)} of its {len(wanted)} tensors "
-        f"were found. It has {some((name for name in wanted if name not in fitting), wanted)}; the file has "
-        f"{some((name for name in state if name not in fitting), state)}. Name the architecture they were trained with."
+        f"These weights do not fit the network ({type(module).__name__}): {found} of its {len(wanted)} tensors were "
+        f"found. It has {some(wanted, wanted)}; the file has {some(state, state)}. Name the architecture that they "
+        "were trained with."
     )

@@ -50,7 +50,7 @@ def read(path: str | Path) -> dict[str, Tensor]:
 
 
 def tensors(tree: Any) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved: the first wrapper that holds tensors, else the tree itself."""
+    """The state dict in what a training script saved: the first wrapper that holds tensors, else the tree itself."""
     if not isinstance(tree, Mapping):
         return {}
     for name in WRAPPERS:

@@ -12,16 +12,17 @@ from graft.model.chain import Chain, Prefix, Tensors, precision
 from graft.model.cuts import first
 
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
+TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
 FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
 ALIGNED = 0.95  # least cosine between the two's gradients over one batch
 
 
 def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
-    """Wall seconds of every stage for one example, the least of a few rounds over one batch."""
+    """Wall seconds of every stage for one example, the least of some rounds over one batch; the first one warms up."""
     network, cuts = prefix.chain.network, prefix.chain.stages
     moved = {name: value.to(prefix.form.device) for name, value in inputs.items()}
     best = np.full(len(cuts), np.inf)
-    for _ in range(rounds + 1):
+    for _ in range(rounds):
         stamps: list[float] = []
 
         def mark(*_: object, stamps: list[float] = stamps) -> None:
@@ -40,21 +41,24 @@ def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[floa
     return [float(seconds) / len(next(iter(moved.values()))) for seconds in best]
 
 
-def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
-    """bfloat16 if it runs the whole prefix clearly faster here and every stage's output stays the same direction.
+def choose_form(chain: Chain, inputs: Tensors, form: Form) -> tuple[Form, list[float]]:
+    """bfloat16 if it runs the prefix clearly faster here and every stage's output stays the same direction.
 
     The cosine is taken after subtracting the mean example: outputs of one network share a large mean, beside which any
     two look alike.
+
+    Returns:
+        The form, and the wall seconds of every stage for one example in it.
     """
     last = len(chain.stages)
-    half = replace(form, dtype="bfloat16")
-    exact, rough = (chain.split(last, f)[0] for f in (form, half))
-    slow, fast = sum(stage_seconds(exact, inputs, 1)), sum(stage_seconds(rough, inputs, 1))
-    if fast > FASTER * slow:
-        return form
+    exact, rough = (chain.split(last, f)[0] for f in (form, replace(form, dtype="bfloat16")))
+    few = {name: value[:TIMED] for name, value in inputs.items()}
+    slow, fast = stage_seconds(exact, few), stage_seconds(rough, few)
+    if sum(fast) > FASTER * sum(slow):
+        return form, slow
     a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, rough))
     worst = min(centred_cosine(a[cut.name], b[cut.name]) for cut in chain.stages)
-    return half if worst > FAITHFUL else form
+    return (rough.form, fast) if worst > FAITHFUL else (form, slow)
 
 
 def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:

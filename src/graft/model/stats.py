@@ -1,16 +1,126 @@
+"""How sure is a score, or a gain? Intervals over test examples and seeds that also hold on small test parts.
+
+Examples are resampled with replacement, and with them a few made-up ones: two right and two wrong for a score (Agresti &
+Coull 1998), one won and one lost for a gain (Bonett & Price 2012). They matter only on small samples, where a plain
+bootstrap is too narrow, and of width zero when all examples agree. Seeds are resampled beside them.
+"""
+
+import math
+from statistics import NormalDist
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from graft.core.errors import DataError, PlanError, nearest
+
+Array = NDArray[np.float64]
+Interval = tuple[float, float, float]  # mean, low, high
+
+METRICS = ("accuracy", "balanced_accuracy")
+BLOCK = 1 << 20  # resampled values held at once
 
 
-def example_weights(labels, metric="accuracy"):
-    labels = np.asarray(labels)
-    n = len(labels)
+def example_weights(labels: ArrayLike, metric: str = "accuracy") -> Array:
+    """What each example counts for (N,), summing to 1: with them either metric is the weighted mean of being right.
+
+    Accuracy counts all examples alike, balanced accuracy all classes alike (the mean recall of the classes present).
+
+    Raises:
+        PlanError: the metric is not one of METRICS.
+    """
+    y = np.asarray(labels, np.int64)
+    if metric not in METRICS:
+        raise PlanError(f"There is no metric {metric!r}.{nearest(metric, METRICS)} There are: {', '.join(METRICS)}.")
     if metric == "accuracy":
-        return np.full(n, 1 / n)
-    c = np.bincount(labels)
-    return 1 / (c[labels] * (c > 0).sum())
+        return np.full(len(y), 1 / len(y))
+    counts = np.bincount(y)
+    return np.asarray(1 / (counts[y] * np.count_nonzero(counts)))
 
 
-def standard_error(right, share):
-    n = 1 / (share @ share)
-    p = (right @ share * n + 1) / (n + 2)
-    return float(np.sqrt(p * (1 - p) / (n + 2)))
+def standard_error(correct: ArrayLike, weights: ArrayLike) -> float:
+    """Standard error of the weighted mean of 0/1 (N,); never zero: one right and one wrong example are added."""
+    right, share = np.asarray(correct, np.float64), np.asarray(weights, np.float64)
+    count = 1 / float(share @ share)  # examples of equal weight that would tell as much
+    rate = (float(right @ share) * count + 1) / (count + 2)
+    return math.sqrt(rate * (1 - rate) / (count + 2))
+
+
+def interval(
+    correct: ArrayLike, weights: ArrayLike | None = None, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean, low and high of a score: correct (S, N) holds S seeds' outcomes, from 0 to 1, on the same N examples.
+
+    Raises:
+        DataError: outcomes and weights that do not fit each other, or none at all.
+    """
+    table, share = _checked(correct, weights)
+    rng = np.random.default_rng(seed)
+    noise = _by_example(table.mean(0), share, (0.0, 0.0, 1.0, 1.0), draws, rng) + _by_seed(table @ share, draws, rng)
+    return _interval(float(table.mean(0) @ share), noise, level)
+
+
+def paired(
+    a: ArrayLike,
+    b: ArrayLike,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Mean, low and high of the gain a - b: a (Sa, N) and b (Sb, N) on the same N examples, each with its own seeds.
+
+    Raises:
+        DataError: a and b were not measured on equally many examples, or as in `interval`.
+    """
+    (first, share), (second, _) = _checked(a, weights), _checked(b, weights)
+    if first.shape[1] != second.shape[1]:
+        raise DataError(f"A gain is paired by example, but {first.shape[1]} and {second.shape[1]} examples were given.")
+    rng = np.random.default_rng(seed)
+    gains = first.mean(0) - second.mean(0)
+    noise = _by_example(gains, share, (-1.0, 1.0), draws, rng)
+    noise += _by_seed(first @ share, draws, rng) - _by_seed(second @ share, draws, rng)
+    return _interval(float(gains @ share), noise, level)
+
+
+def needed(gain: float, sd: float, level: float = 0.95) -> int | None:
+    """How many test examples it takes for an interval around this gain to leave out zero; None if the gain is zero.
+
+    sd is the standard deviation of one example's gain; from an interval over n examples, (high - low) / 3.92 * sqrt(n).
+    """
+    return math.ceil((NormalDist().inv_cdf((1 + level) / 2) * sd / gain) ** 2) if gain else None
+
+
+def _checked(correct: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Array]:
+    table = np.atleast_2d(np.asarray(correct, np.float64))
+    share = np.ones(table.shape[-1]) if weights is None else np.asarray(weights, np.float64)
+    if table.ndim != 2 or not table.size or share.shape != table.shape[1:]:
+        raise DataError(
+            f"Outcomes (S, N) need N weights, not {table.shape} with {share.shape}, and at least one example."
+        )
+    return table, share / share.sum()
+
+
+def _by_example(values: Array, share: Array, made_up: tuple[float, ...], draws: int, rng: np.random.Generator) -> Array:
+    """Weighted means (draws,) of resampled examples; a made-up one counts for as much as one example does."""
+    values = np.append(values, made_up)
+    share = np.append(share, np.full(len(made_up), share @ share))
+    means = np.empty(draws)
+    step = max(1, BLOCK // len(values))
+    for at in range(0, draws, step):
+        picks = rng.integers(0, len(values), (min(step, draws - at), len(values)))
+        means[at : at + step] = (values[picks] * share[picks]).sum(1) / share[picks].sum(1)
+    return means
+
+
+def _by_seed(means: Array, draws: int, rng: np.random.Generator) -> Array:
+    """What choosing other seeds adds (draws,): zero with one seed, from which nothing can be learnt about others."""
+    count = len(means)
+    if count == 1:
+        return np.zeros(draws)
+    picks = rng.integers(0, count, (draws, count))
+    return np.asarray((means[picks].mean(1) - means.mean()) * math.sqrt(count / (count - 1)))  # unbiased for few seeds
+
+
+def _interval(mean: float, noise: Array, level: float) -> Interval:
+    low, high = np.quantile(noise, [(1 - level) / 2, (1 + level) / 2])
+    return mean, min(float(low), mean), max(float(high), mean)

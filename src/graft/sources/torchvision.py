@@ -4,10 +4,12 @@ A name is an architecture (`resnet50`: its default weights) or an architecture a
 `vgg16.features` is the part called `features`, pooled: the network without its fully connected layers.
 """
 
+import contextlib
 import os
 import re
 import sys
 import urllib.request
+from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 SIZED = {"vision_transformer": "image_size", "maxvit": "input_size"}  # families built for one input size
 # Auxiliary classifiers are of no use without logits; the published weights expect the input they rescale themselves.
-INCEPTIONS = dict.fromkeys(("googlenet", "inception_v3"), {"aux_logits": False, "transform_input": True})
+INCEPTIONS = ("googlenet", "inception_v3")
 
 
 def catalog(modality: str) -> list[Backbone]:
@@ -85,23 +87,20 @@ def build(name: str, size: tuple[int, int] | None = None) -> "nn.Module":
 
     architecture, features, _ = _parse(name)
     family = models.get_model_builder(architecture).__module__.rpartition(".")[2]
-    arguments: dict[str, Any] = dict(INCEPTIONS.get(architecture, {}))
-    if arguments:
-        arguments["init_weights"] = True  # said aloud: torchvision warns where it is left open
+    arguments: dict[str, Any] = {}
+    if architecture in INCEPTIONS:  # torchvision warns where the initial weights are left open
+        arguments = {"aux_logits": False, "transform_input": True, "init_weights": True}
     if size and family in SIZED:
         if family == "vision_transformer" and size[0] != size[1]:
             raise BackboneError(f"torchvision/{name} takes square input only, not {size[0]}×{size[1]}.")
         arguments[SIZED[family]] = size[0] if family == "vision_transformer" else size
     try:
-        net = models.get_model(architecture, weights=None, **arguments)
+        net: nn.Module = models.get_model(architecture, weights=None, **arguments)
     except (ValueError, RuntimeError) as error:
         raise BackboneError(f"torchvision/{name} cannot be built for input of {size}: {error}.") from error
     if features:
-        parts = {"features": net.features, "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
-        net = nn.Sequential()
-        for part, module in parts.items():
-            net.add_module(part, module)
-        return net.eval()
+        parts = {"features": net.get_submodule("features"), "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+        return nn.Sequential(OrderedDict(parts)).eval()
     # What makes the logits is the last layer with 1000 outputs: a Linear, or in SqueezeNet a convolution.
     outputs = [at for at, m in net.named_modules() if 1000 in (_int(m, "out_features"), _int(m, "out_channels"))]
     net.set_submodule(outputs[-1], nn.Identity())
@@ -133,8 +132,9 @@ def _parse(name: str) -> tuple[str, bool, Any]:
         raise BackboneError(f"torchvision has no network {architecture!r}.{nearest(architecture, known)}")
     weights = models.get_model_weights(architecture)
     if tag == "features":
-        with torch.device("meta"):  # shapes only: nothing is initialised
-            whole = models.get_model(architecture, weights=None)
+        whole = None
+        with torch.device("meta"), contextlib.suppress(NotImplementedError):  # names only: nothing is initialised
+            whole = models.get_model(architecture, weights=None)  # RegNet needs values, and has no such part
         if not hasattr(whole, "features"):
             raise BackboneError(
                 f"torchvision/{architecture} has no part called features; use torchvision/{architecture}."

@@ -1,0 +1,174 @@
+"""Task, Run, Report → Artifact: write what the report ships, reload it in a fresh process, compare."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import graft
+from graft.adapt import finished, logits
+from graft.build import build
+from graft.core import home
+from graft.core.codec import from_dict, to_dict
+from graft.core.errors import DataError, ExportMismatch, PlanError
+from graft.core.keys import file_sha256
+from graft.core.nouns import Artifact, Backbone, Input, Part, Report, Run, Task
+from graft.core.shelf import names, take
+from graft.data.dataset import Examples
+from graft.predict import SCHEMA
+from graft.verify import described
+
+TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
+COMPARED = 64  # real examples that are compared, of the validation part
+
+# What a fresh process runs: the artifact's own answers, and those of its safetensors in torch.
+CHECK = """
+import json, sys, graft
+ask = json.load(sys.stdin)
+answers = {"predictor": graft.open(ask["folder"]).logits(ask["items"]).tolist()}
+if ask["torch"]:
+    from graft.export import rebuilt
+    answers["weights"] = rebuilt(ask["folder"], ask["items"]).tolist()
+json.dump(answers, sys.stdout)
+"""
+
+
+def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "artifact") -> Artifact:
+    """Write the artifact folder that ships, and prove that it computes what was trained.
+
+    After a negative verdict this is not the adapted model but the better row. The folder holds card.json, weights
+    (safetensors), an ONNX file unless a baseline ships, and no pickle.
+
+    Raises:
+        ExportMismatch: a fresh process computes something else.
+        DataError: `out` exists and is not an artifact.
+    """
+    row = next(row for row in report.rows if row.name == report.ships)
+    place = Path(out)
+    if place.exists() and not (place / "card.json").is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
+    with home.storage():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with home.storage():
+            draft.mkdir()
+            part = task.val.select(range(min(COMPARED, len(task.val))))
+            card: dict[str, Any] = {
+                "schema": SCHEMA,
+                "graft": graft.__version__,
+                "modality": task.modality,
+                "head": task.head,
+            }
+            card |= {"labels": list(task.outputs), "task": {"name": task.name, "key": task.key, "metric": task.metric}}
+            card |= {"ships": report.ships, "report": to_dict(report)}
+            card |= (
+                _baseline(task, row.name, row.run, draft)
+                if row.name in names("baselines")
+                else _network(task, row.run, draft)
+            )
+            expected = _expected(task, card, row.run, part)
+            card["files"] = {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir())}
+            (draft / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+        parity = _compare(draft, part, expected, torch="baseline" not in card)
+        kept = _placed(draft, place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Artifact(
+        path=str(place), ships=report.ships, verdict=report.verdict, sentence=report.sentence, labels=task.outputs,
+        files={**card["files"], "card.json": file_sha256(kept / "card.json")}, parity=parity,
+        predict=f"graft predict {place} PHOTO.jpg",
+    )  # fmt: skip
+
+
+def rebuilt(folder: str, items: list[str]) -> np.ndarray:
+    """Logits of an artifact's safetensors weights in torch, from the folder alone."""
+    import torch
+    from safetensors.torch import load_file
+
+    place = Path(folder)
+    card = json.loads((place / "card.json").read_text(encoding="utf-8"))
+    backbone = from_dict(Backbone, card["backbone"])
+    chain, _ = build(backbone, card["head"], len(card["labels"]), pretrained=False)
+    chain.network.load_state_dict(load_file(place / "weights.safetensors"))
+    network = chain.network.cpu().eval()
+    part = Part(tuple(items), (0,) * len(items), ("",) * len(items))
+    raw = Examples(part, take("modalities", card["modality"]), backbone.input)
+    with torch.no_grad():
+        return np.concatenate(
+            [network(torch.from_numpy(raw.example(row, 0)["x"])[None]).numpy() for row in range(len(part))]
+        )
+
+
+def _network(task: Task, key: str, draft: Path) -> dict[str, Any]:
+    run = finished(key)
+    if run is None:
+        raise PlanError(f"The run {key} is no longer in the home. Run `graft adapt` again: it takes as long as before.")
+    from safetensors.torch import load_file
+
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False)
+    chain.network.load_state_dict(load_file(run.weights))
+    shutil.copyfile(run.weights, draft / "weights.safetensors")
+    take("formats", "onnx").write(chain.network, chain.example, draft / "model.onnx")
+    size = run.plan.backbone.input.size
+    return {
+        "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
+        "run": run.key, "seed": run.seed, "license": run.plan.backbone.license,
+        "schema_in": {"x": {"dtype": "uint8", "shape": ["batch", 3, *size], "what": "RGB photo, resized and cropped"}},
+        "schema_out": {"logits": {"dtype": "float32", "shape": ["batch", len(task.outputs)]}},
+    }  # fmt: skip
+
+
+def _baseline(task: Task, name: str, key: str, draft: Path) -> dict[str, Any]:
+    weights = home.folder("runs", key) / "weights.safetensors"
+    if not weights.is_file():
+        raise PlanError(f"The fitted {name} baseline is no longer in the home. Run `graft verify` again.")
+    shutil.copyfile(weights, draft / "weights.safetensors")
+    return {"baseline": name, "input": to_dict(Input()), "license": "Apache-2.0"}
+
+
+def _expected(task: Task, card: dict[str, Any], key: str, part: Part) -> np.ndarray:
+    if "baseline" in card:
+        from safetensors.numpy import load_file
+
+        state = load_file(home.folder("runs", key) / "weights.safetensors")
+        return np.asarray(take("baselines", card["baseline"]).predict(state, described(card["baseline"], task, part)))
+    run = finished(key)
+    assert run is not None
+    return logits(task, run, Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed))
+
+
+def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> float:
+    ask = json.dumps({"folder": str(folder), "items": list(part.items), "torch": torch})
+    fresh = subprocess.run([sys.executable, "-c", CHECK], input=ask, capture_output=True, text=True, check=False)
+    if fresh.returncode:
+        last = fresh.stderr.strip().splitlines()[-1] if fresh.stderr.strip() else f"status {fresh.returncode}"
+        raise ExportMismatch(f"The artifact could not be used by a fresh process: {last}")
+    answers = {name: np.asarray(rows) for name, rows in json.loads(fresh.stdout).items()}
+    worst = {name: float(np.abs(rows - expected).max()) for name, rows in answers.items()}
+    flipped = {name: int((rows.argmax(1) != expected.argmax(1)).sum()) for name, rows in answers.items()}
+    for name, difference in worst.items():
+        if difference > TOLERANCE or not np.isfinite(difference):
+            raise ExportMismatch(
+                f"The artifact's {name} differs from what was trained by {difference:.2g} in a logit (at most "
+                f"{TOLERANCE:.0e} is allowed) and changes {flipped[name]} of {len(part)} answers. It was not kept."
+            )
+    return max(worst.values())
+
+
+def _placed(draft: Path, place: Path) -> Path:
+    """The draft in its place; an artifact that stood there is replaced."""
+    with home.storage():
+        old = place.with_name(f".{place.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
+    return place

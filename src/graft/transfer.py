@@ -1,0 +1,50 @@
+"""The whole path on one screen."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from graft.adapt import adapt
+from graft.core.nouns import Artifact, Budget
+from graft.export import export
+from graft.load import load
+from graft.plan import plan
+from graft.rank import rank
+from graft.report import pictures
+from graft.verify import verify
+
+VERBS: tuple[Callable[..., Any], ...] = (load, rank, plan, adapt, verify, export)  # the table that the faces read
+
+
+def transfer(
+    data: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] = "artifact",
+    backbones: Sequence[str] | None = None,
+    strategy: str = "auto",
+    budget: Budget = Budget(),  # noqa: B008
+    seed: int = 0,
+    path: str | None = None,
+    label: str | None = None,
+) -> Artifact:
+    """From labelled files to a model that was shown to be better than not transferring.
+
+    Args:
+        data: what `load` reads.
+        out: the artifact's folder.
+        backbones: ids of the candidates; by default everything at hand.
+        strategy: a name on the `strategies` shelf, or a .py file.
+        budget: what the whole path may cost.
+
+    Example:
+        >>> transfer("photos/", out="artifact").sentence     # doctest: +SKIP
+        'Transfer helped: starting from package/resnet18, …'
+    """
+    task = load(data, path=path, label=label, seed=seed)  # files, table → Task
+    ranking = rank(task, backbones, budget, seed=seed)  # which pretrained backbone suits it, measured
+    chosen = plan(task, ranking[0], strategy, budget)  # what to freeze, what to train, for how long, and why
+    run = adapt(task, chosen, seed)  # do it
+    report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
+    artifact = export(task, run, report, out)  # never ships a harmful transfer
+    pictures(ranking, chosen, report, out)
+    return artifact
