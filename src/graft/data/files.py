@@ -72,7 +72,7 @@ def _known(table: sqlite3.Connection, stamps: Sequence[Stamp]) -> dict[str, tupl
             if (size, mtime, ctime, inode) == (at.size, at.mtime_ns, at.ctime_ns, at.inode):
                 try:
                     found[at.path] = (name, json.loads(facts))
-                except ValueError:
+                except (TypeError, ValueError):
                     raise Damaged from None
     return found
 
@@ -92,8 +92,7 @@ def _ask(act: Callable[[sqlite3.Connection], R]) -> R:
 
 
 def _transact(path: Path, act: Callable[[sqlite3.Connection], R]) -> R:
-    with closing(connect(path)) as table:
+    with closing(connect(path)) as table, table:
         table.execute("begin immediate")
-        with table:
-            table.execute(f"create table if not exists files ({COLUMNS}) without rowid")
-            return act(table)
+        table.execute(f"create table if not exists files ({COLUMNS}) without rowid")
+        return act(table)

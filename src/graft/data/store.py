@@ -24,7 +24,7 @@ from graft.data.volume import Volume, offsets, spans
 R = TypeVar("R")
 BLOCK = 1 << 20  # bytes copied at a time: read in the file's order, put in the caller's while still in the CPU's cache
 GATHER_BYTES, GATHER_SECONDS = 16 << 20, 2.0  # what a killed process may lose, against 20 ms for each transaction
-TRIES = 5  # an eviction may come between opening and writing, but hardly this often
+TRIES = 10  # an eviction may come between opening and writing, but hardly this often
 
 
 def open_store(prefix: str, dtype: str, shape: tuple[int, ...]) -> "Store":
@@ -42,7 +42,7 @@ class Store:
     def __init__(self, prefix: str, dtype: np.dtype, shape: tuple[int, ...]) -> None:
         self.prefix, self.dtype, self.shape = prefix, dtype, shape
         self.place: Path = folder("features", prefix)
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._volumes = [self._open()]  # the newest first; those evicted while open stay readable behind it
 
     def has(self, keys: Sequence[bytes]) -> np.ndarray:
@@ -136,6 +136,10 @@ class Store:
     def close(self) -> None:
         """Let go of the files; arrays already read stay valid."""
         for volume in self._volumes:
+            volume.close()
+
+    def __del__(self) -> None:
+        for volume in getattr(self, "_volumes", ()):  # a dataset is dropped, not closed
             volume.close()
 
     def __enter__(self) -> Self:

@@ -83,15 +83,15 @@ class Volume:
         except (TypeError, ValueError, OverflowError):
             raise Damaged from None
         ends = starts + lengths
-        if starts[0] != self.end or (starts[1:] != ends[:-1]).any() or (lengths < 0).any():
+        end = int(ends[-1])
+        if starts[0] != self.end or (starts[1:] != ends[:-1]).any() or (ends < starts).any():
             raise Damaged
-        if HEADER + int(ends[-1]) * self.width > os.fstat(self._file.fileno()).st_size:
+        if HEADER + end * self.width > os.fstat(self._file.fileno()).st_size:
             raise Damaged
-        self.starts, self.lengths = np.append(self.starts, starts), np.append(self.lengths, lengths)
-        self.end = int(ends[-1])
         self.numbers.update(zip(keys, range(seen, seen + len(keys)), strict=True))
-        if len(self.numbers) != len(self.starts):
+        if len(self.numbers) != seen + len(keys):
             raise Damaged
+        self.starts, self.lengths, self.end = np.append(self.starts, starts), np.append(self.lengths, lengths), end
 
     def find(self, keys: Sequence[bytes]) -> np.ndarray:
         """The number of each key's row, -1 where there is none."""
@@ -106,8 +106,8 @@ class Volume:
 
     def append(self, keys: Sequence[bytes], tokens: np.ndarray, lengths: np.ndarray) -> int:
         """Write the rows that are not there yet, all or none; returns how many."""
-        self._index.execute("begin immediate")
         with self._index:  # commits, or rolls back when interrupted
+            self._index.execute("begin immediate")
             self.load()
             new: dict[bytes, int] = {}  # key → its first place among `keys`
             for i, key in enumerate(keys):
@@ -151,12 +151,14 @@ def _paired(index: sqlite3.Connection, data: Path, dtype: np.dtype, shape: tuple
     kind = (dtype.name, json.dumps(shape))
     version = index.execute("pragma user_version").fetchone()[0]
     if version == 0:
-        index.execute("begin immediate")
+        index.execute("pragma synchronous = off")  # nothing to lose yet; the first append syncs all of it
         with index:
+            index.execute("begin immediate")
             for statement in TABLES:
                 index.execute(statement)
             index.execute("insert into kind values (?, ?)", kind)
             data.write_bytes(_digest(data.name, kind))
+        index.execute("pragma synchronous = normal")
         return
     if version != FORMAT:
         raise Damaged
@@ -172,7 +174,7 @@ def _paired(index: sqlite3.Connection, data: Path, dtype: np.dtype, shape: tuple
 
 
 def _digest(name: str, kind: Sequence[str]) -> bytes:
-    return hashlib.blake2b(json.dumps([name, kind]).encode(), digest_size=HEADER).digest()
+    return hashlib.blake2b(repr((name, kind)).encode(), digest_size=HEADER).digest()
 
 
 def _identity(path: Path) -> tuple[int, int]:

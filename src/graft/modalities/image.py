@@ -34,9 +34,7 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
 )
 MAX_PIXELS = 89_478_485  # where PIL begins to suspect a bomb: 0.36 GB in memory, more than nearly all cameras have
-HASH_SHORT = (
-    32  # half the short side, in pixels, that keeps the hash of a resized or saved-again copy within a few bits
-)
+HASH_SHORT = 32  # half the short side, in pixels, from which a resized or saved-again copy keeps nearly the same hash
 AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: half still shows what a photo is of
 STRETCH = 4 / 3  # how far a view may be squeezed or stretched: the range that the pretrained networks saw
 JITTER = 0.2  # brightness, contrast and saturation each change by at most this share: mild enough for few examples
@@ -107,7 +105,7 @@ def look(data: bytes) -> Look:
         picture = _picture(image, HASH_SHORT)
         if _turn(image) in TURNS:
             width, height = height, width
-    grey = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX))
+    grey = np.asarray(picture.convert("F").resize((9, 8), Image.Resampling.BILINEAR))
     bits = np.packbits(grey[:, 1:] > grey[:, :-1])
     return Look(width, height, kind, mode, int.from_bytes(bits.tobytes(), "big"))
 
@@ -257,9 +255,8 @@ def _grey(image: Image.Image) -> Image.Image:
     full = 65535.0 if values.dtype.kind in "iu" else 1.0
     narrow = low >= 0 and high <= full
     low, high = (0.0, full) if narrow else (low, high)
-    scaled = values.astype(np.float32 if narrow else np.float64)  # wide ranges overflow, far ones lose digits, in less
-    scaled -= low
-    scaled *= 255 / ((high - low) or 1.0)
+    scaled = np.subtract(values, low, dtype=np.float32 if narrow else np.float64)  # others overflow or lose digits
+    np.multiply(scaled, 255 / ((high - low) or 1.0), out=scaled)
     shades = np.rint(np.nan_to_num(scaled, copy=False, posinf=0, neginf=0), out=scaled).astype(np.uint8)
     if isinstance(clear := image.info.get("transparency"), int):
         shades[values == clear] = 255

@@ -266,9 +266,9 @@ class Rest:
         if self.cut is None:
             return self.network(**{name: batch[name] for name in self.chain.example})
         h = batch["h"]
-        if is_map(h.shape):
-            h = h.contiguous(memory_format=torch.channels_last)
         inputs, outputs = self.chain.template(batch, len(h))
+        if _channels_last(first(outputs[self.cut.name])):  # stored rows lie plainly; the network goes on in its own layout
+            h = h.contiguous(memory_format=torch.channels_last)
         stubs = []
         for name in self._done:
             out = outputs[name]
@@ -324,6 +324,10 @@ def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]
     if dtype == "bfloat16":
         return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _channels_last(tensor: torch.Tensor) -> bool:
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
 
 
 def _detached(output: Any) -> Any:

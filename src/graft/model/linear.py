@@ -21,6 +21,7 @@ from graft.model.stats import example_weights, standard_error
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Rows = NDArray[np.float64] | NDArray[np.float32]
 
 PATH = tuple(10.0 ** (-step / 2) for step in range(2, 11))  # strong to weak; over half a decade a score hardly moves
 PATIENCE = 2  # strengths in a row without a better held-out log-loss, after which weaker ones are not tried
@@ -69,7 +70,7 @@ def fit(
         weight = head[:, :-1] @ turn.T
     right, share = held.argmax(1) == y, example_weights(y, metric)
     bias = head[:, -1] - weight @ centre
-    return Linear(weight, bias, strength, float(right @ share), standard_error(right, share))
+    return Linear(weight, bias, strength, float(np.average(right, weights=share)), standard_error(right, share))
 
 
 def cross_predict(
@@ -140,7 +141,7 @@ def _principal(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _folds(x: Array, y: Labels, folds: int, seed: int) -> Labels:
-    """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content decide."""
+    """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set."""
     odd = np.random.default_rng(seed).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     content = (x + 0.0).view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order; columns of zeros add nothing
     fold = np.empty(len(y), np.int64)
@@ -157,10 +158,11 @@ def _choose(
     known = w * (np.bincount(y)[y] > 1)  # an only example is held out from a head that never saw its class
     asked = known if known.any() else w
     learns = np.where(fold == np.arange(count)[:, None], 0.0, w)
+    single = rows.astype(np.float32)  # enough to compare strengths; the head that is returned is solved in double
     heads = np.zeros((count, classes, rows.shape[1]))
     trials, losses, scores = [], [], []
     for strength in strengths:
-        heads = _solve(rows.astype(np.float32), y, learns, strength, heads, ROUGH)
+        heads = _solve(single, y, learns, strength, heads, ROUGH)
         held = np.empty((len(y), classes))
         for k in range(count):
             held[fold == k] = log_softmax(rows[fold == k] @ heads[k].T, axis=1)
@@ -174,7 +176,7 @@ def _choose(
     return trials[min((i for i, score in enumerate(scores) if score >= least), key=losses.__getitem__)]
 
 
-def _solve(rows: Array, y: Labels, weights: Array, strength: float, start: Array, tolerance: float) -> Array:
+def _solve(rows: Rows, y: Labels, weights: Array, strength: float, start: Array, tolerance: float) -> Array:
     """Heads (K, C, A) on rows (N, A), one for each set of weights (K, N), solved together from a start.
 
     The folds' objectives do not touch, but their Hessians are nearly alike: solved as one problem they need hardly more

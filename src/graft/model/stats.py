@@ -1,7 +1,7 @@
 """How sure is a score, or a gain? Intervals over test examples and seeds that also hold on small test parts.
 
-Examples are resampled with replacement, and with them a few made-up ones: two right and two wrong for a score (Agresti &
-Coull 1998), one won and one lost for a gain (Bonett & Price 2012). They matter only on small samples, where a plain
+Examples are resampled with replacement, and with them a few made-up ones: two right and two wrong for a score (Agresti
+& Coull, 1998), one won and one lost for a gain (Bonett & Price, 2012). They matter only on small samples, where a plain
 bootstrap is too narrow, and of width zero when all examples agree. Seeds are resampled beside them.
 """
 
@@ -56,7 +56,7 @@ def interval(
     table, share = _checked(correct, weights)
     rng = np.random.default_rng(seed)
     noise = _by_example(table.mean(0), share, (0.0, 0.0, 1.0, 1.0), draws, rng) + _by_seed(table @ share, draws, rng)
-    return _interval(float(table.mean(0) @ share), noise, level)
+    return _interval(float(np.average(table.mean(0), weights=share)), noise, level)
 
 
 def paired(
@@ -79,7 +79,7 @@ def paired(
     gains = first.mean(0) - second.mean(0)
     noise = _by_example(gains, share, (-1.0, 1.0), draws, rng)
     noise += _by_seed(first @ share, draws, rng) - _by_seed(second @ share, draws, rng)
-    return _interval(float(gains @ share), noise, level)
+    return _interval(float(np.average(gains, weights=share)), noise, level)
 
 
 def needed(gain: float, sd: float, level: float = 0.95) -> int | None:

@@ -15,7 +15,7 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     number is left to search: it is bracketed on a grid over 24 decades and the bracket narrowed. The determinant
     runs over the singular values alone, hence holds for N < D, for lost rank and for columns of zeros.
 
-    Shape: features (N, D), labels (N,). Range: real, higher is better; scaling or rotating the features changes nothing.
+    Shape: features (N, D), labels (N,). Range: real; scaling or rotating all of the features changes nothing.
     """
     f = np.asarray(features, np.float64)
     y = (np.asarray(labels)[:, None] == np.unique(labels)).astype(np.float64)
@@ -28,7 +28,8 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
     def evidence(log_ratio: NDArray[np.float64]) -> NDArray[np.float64]:
         ratio = squares / largest / 10.0 ** log_ratio[..., None]  # s² / λ: (G, C, k)
         misfit = (along.T / (1 + ratio)).sum(-1) + beyond  # yᵀ (I + F Fᵀ / λ)⁻¹ y = N / β
-        return -0.5 * (np.log(2 * np.pi * np.maximum(misfit, 1e-300) / count) + 1 + np.log1p(ratio).sum(-1) / count)
+        fit = np.log(2 * np.pi * np.maximum(misfit, 1e-300) / count) + 1
+        return np.asarray(-0.5 * (fit + np.log1p(ratio).sum(-1) / count))
 
     best, width = np.zeros(y.shape[1]), SPAN
     for _ in range(ROUNDS):

@@ -166,10 +166,7 @@ def find(name: str) -> Backbone:
     Raises:
         BackboneError: there is no such entry.
     """
-    if name not in CATALOGUE:
-        near = nearest(name, CATALOGUE)
-        raise BackboneError(f"No package with the weights {name!r} is known.{near} There are: {', '.join(CATALOGUE)}.")
-    entry = CATALOGUE[name]
+    entry = _entry(name)
     return Backbone(
         id=f"package/{name}",
         family=entry.family,
@@ -196,13 +193,20 @@ def open(
     from graft.model.loading import load
 
     name = backbone.id.removeprefix("package/")
-    entry = CATALOGUE[find(name).id.removeprefix("package/")]
+    entry = _entry(name)
     library, architecture = entry.architecture.split("/", 1)
     shelf = take("sources", library)
     net: nn.Module = shelf.build(architecture, size or backbone.input.size)
     if not pretrained:
         return net, Loading()
     return net, load(net, _weights(backbone.id, entry, net), shelf.convert)
+
+
+def _entry(name: str) -> Entry:
+    if name not in CATALOGUE:
+        near = nearest(name, CATALOGUE)
+        raise BackboneError(f"No package with the weights {name!r} is known.{near} There are: {', '.join(CATALOGUE)}.")
+    return CATALOGUE[name]
 
 
 def _weights(name: str, entry: Entry, net: "nn.Module") -> "dict[str, Tensor]":

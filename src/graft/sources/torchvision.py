@@ -97,7 +97,7 @@ def build(name: str, size: tuple[int, int] | None = None) -> "nn.Module":
     try:
         net: nn.Module = models.get_model(architecture, weights=None, **arguments)
     except (ValueError, RuntimeError) as error:
-        raise BackboneError(f"torchvision/{name} cannot be built for input of {size}: {error}.") from error
+        raise BackboneError(f"torchvision/{name} cannot be built for input of {size}: {_line(error)}.") from error
     if features:
         parts = {"features": net.get_submodule("features"), "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
         return nn.Sequential(OrderedDict(parts)).eval()
@@ -114,6 +114,10 @@ def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tenso
     if not isinstance(module, VisionTransformer):
         return state
     return dict(interpolate_embeddings(module.image_size, module.patch_size, dict(state)))
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].rstrip(".")
 
 
 def _int(module: "nn.Module", name: str) -> int | None:
@@ -168,8 +172,8 @@ def _file(name: str, url: str) -> Path:
             torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
         except (OSError, RuntimeError) as error:
             raise BackboneError(
-                f"The weights of torchvision/{name} cannot be fetched ({error}). Put {path.name} into {path.parent}, "
-                f"or use checkpoint/torchvision/{name.partition('.')[0]}@<file>, or a package/… backbone."
+                f"The weights of torchvision/{name} cannot be fetched ({_line(error)}). Put {path.name} into "
+                f"{path.parent}, use checkpoint/torchvision/{name.partition('.')[0]}@<file>, or a package/… backbone."
             ) from error
     if not file_sha256(path).startswith(digest):
         raise BackboneError(f"{path} is damaged: its sha256 does not begin with {digest}. Remove it to fetch it again.")

@@ -1,0 +1,105 @@
+"""What tests share: homes, photos, and a network that is not there."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graft.core.shelf import take
+
+# Before numpy and torch are imported, here and in every process that a test starts: idle OpenMP threads spin, and two
+# processes on two cores then wait for each other. It also makes sums come out alike on every machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def at_home(monkeypatch: pytest.MonkeyPatch, place: Path) -> Path:
+    """Make a folder the home of this process and of those it starts, with model hubs out of reach."""
+    monkeypatch.setenv("GRAFT_HOME", str(place))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return place
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home for one test."""
+    return at_home(monkeypatch, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def packages_place() -> Path:
+    """Where fetched packages are kept from one session to the next: GRAFT_TEST_HOME, or .home in the repository."""
+    place = Path(os.environ.get("GRAFT_TEST_HOME") or Path(__file__).parent.parent / ".home").absolute()
+    place.mkdir(parents=True, exist_ok=True)
+    (place / ".gitignore").write_text("*\n")  # nothing that is fetched is ours to commit
+    return place
+
+
+@pytest.fixture
+def weights_home(packages_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home that keeps fetched packages."""
+    return at_home(monkeypatch, packages_place)
+
+
+@pytest.fixture(scope="session")
+def tiny_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the tiny backbones have been made once."""
+    place = tmp_path_factory.mktemp("tiny") / "home"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        at_home(monkeypatch, place)
+        source = take("sources", "tiny")
+        for backbone in source.catalog("image"):
+            source.open(backbone)
+    return place
+
+
+@pytest.fixture
+def tiny_home(tiny_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home that keeps the tiny backbones, shared by the tests of a session: what one computes, others find."""
+    return at_home(monkeypatch, tiny_place)
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Class folders of small JPEG photos; read only."""
+    from photos import photos as write_photos
+
+    return write_photos(tmp_path_factory.mktemp("photos"), classes=3, each=20)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing is asked of a network, unless a test fetches a package; what code catches is still counted."""
+    if request.node.get_closest_marker("weights"):
+        yield
+        return
+    real, asked = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}, []
+
+    def guarded(name: str):
+        def connect(self: socket.socket, address):
+            if self.family != socket.AF_UNIX and not _loopback(address[0]):
+                asked.append(address)
+                raise ConnectionRefusedError(f"a test asked the network for {address}")
+            return real[name](self, address)
+
+        return connect
+
+    def lookup(host, *rest, **more):
+        if not _loopback(host):
+            asked.append(host)
+            raise socket.gaierror(socket.EAI_NONAME, f"a test asked the network for {host}")
+        return resolve(host, *rest, **more)
+
+    resolve = socket.getaddrinfo
+    for name in real:
+        monkeypatch.setattr(socket.socket, name, guarded(name))
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    yield
+    assert not asked, f"the network was asked for {asked}; mark a test that fetches a package with `weights`"
+
+
+def _loopback(host: str | bytes | None) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host or ""
+    return name in ("", "localhost", "::1") or name.startswith("127.")

@@ -1,0 +1,293 @@
+"""Shelves: what every file on a shelf owes to those who take it. A new file is tested by being there."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from graft.build import build
+from graft.core.codec import from_json, to_json
+from graft.core.costs import seconds
+from graft.core.errors import BackboneError
+from graft.core.nouns import Audit, Backbone, Budget, Evidence, Part, Phase, Plan, Sealed, StageProbe, Task
+from graft.core.phases import FEWEST_STEPS, SHARE
+from graft.core.shelf import names, take
+from graft.data.dataset import Examples
+from graft.load import load
+from graft.model.chain import Chain
+from graft.model.network import Normalise
+from graft.plan import plan
+from graft.sources import package, tiny
+
+# ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def resumes(backbone: Backbone) -> Chain:
+    """Every promise of a source, kept for one backbone."""
+    source = take("sources", backbone.id.split("/")[0])
+    net, loading = source.open(backbone)
+    assert (loading.missing, loading.shape) == ((), ())
+    assert loading.matched
+    assert not any(module.training for module in net.modules())
+    assert sum(parameter.numel() for parameter in net.parameters()) == backbone.params
+    assert source.find(backbone.id.partition("/")[2]) == backbone
+    assert from_json(Backbone, to_json(backbone)) == backbone
+    chain, again = build(backbone, "classification", 3)
+    assert again == loading
+    assert chain.cuts
+    assert all(chain.exact(cut) for cut in chain.cuts)
+    with torch.no_grad():
+        features = chain.network.backbone(chain.network.normalise(chain.example["x"]))
+    assert features.shape == (2, chain.network.head.in_features)
+    assert torch.isfinite(features).all()
+    return chain
+
+
+@pytest.mark.parametrize("name", tiny.VARIANTS)
+def test_tiny_resumes_at_every_cut(tiny_home: Path, name: str) -> None:
+    chain = resumes(tiny.find(name))
+    assert [len(chain.stage_parameters(index)) for index in range(len(chain.stages))] == [3, 3, 3, 3]
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("name", package.CATALOGUE)
+def test_packages_resume_at_every_cut(weights_home: Path, name: str) -> None:
+    resumes(package.find(name))
+
+
+def test_tiny_is_made_once_and_disturbs_nobody(home: Path, tiny_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_HOME", str(home))
+    before = torch.get_rng_state()
+    made, _ = tiny.open(tiny.find("random"))
+    assert torch.equal(torch.get_rng_state(), before)
+    (path,) = (home / "weights").glob("*.safetensors")
+    written = path.stat().st_ino
+    again, _ = tiny.open(tiny.find("random"), size=(48, 48))
+    assert path.stat().st_ino == written
+    monkeypatch.setenv("GRAFT_HOME", str(tiny_home))  # made elsewhere, after another variant: the same weights
+    other, _ = tiny.open(tiny.find("random"))
+    for net in (again, other):
+        assert all(torch.equal(a, b) for a, b in zip(made.parameters(), net.parameters(), strict=True))
+    fresh, _ = tiny.open(tiny.find("random"), pretrained=False)
+    assert not torch.equal(next(fresh.parameters()), next(made.parameters()))
+    with pytest.raises(BackboneError, match="shapes"):
+        tiny.find("shape")
+
+
+def test_tiny_variants_differ_as_they_say(tiny_home: Path) -> None:
+    """Ridge regression on the features of other pictures of shapes than those that were trained on."""
+    x, targets = tiny.pictures(1200, seed=9)
+    right = {}
+    for name in tiny.VARIANTS:
+        net, _ = tiny.open(tiny.find(name))
+        with torch.no_grad():
+            h = net(Normalise(tiny.find(name).input)(torch.from_numpy(x))).double().numpy()
+        h = (h - h.mean(0)) / (h.std(0) + 1e-9)
+        (known, new), y = np.split(h, 2), np.eye(len(tiny.SHAPES))[targets[:600]] - 1 / len(tiny.SHAPES)
+        weights = np.linalg.solve(known.T @ known + 10 * np.eye(h.shape[1]), known.T @ y)
+        right[name] = ((new @ weights).argmax(1) == targets[600:]).mean()
+    assert right["shapes"] > 0.9
+    assert right["random"] > 1.5 / len(tiny.SHAPES)
+    assert right["noise"] < 1.4 / len(tiny.SHAPES)
+
+
+# ── strategies ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+STAGES = [("backbone.stage0", 2e-4, 65536), ("backbone.stage1", 3e-4, 32768), ("backbone.stage2", 3e-4, 16384)]
+STAGES += [("backbone", 4e-4, 512)]  # name, seconds and bytes of one example
+SIZES = [(6, 2, 3), (40, 2, 20), (300, 3, 5), (2000, 10, 200), (20000, 100, 150)]  # examples, classes, of the rarest
+
+
+def measured(n: int, classes: int, rarest: int, slow: float, score: float) -> tuple[Task, Evidence]:
+    """A task of n training examples, and evidence of a backbone that is `slow` times slower than the tiny one."""
+    part = Part(tuple(map(str, range(n))), tuple(i % classes for i in range(n)), tuple(f"{i:032x}" for i in range(n)))
+    few = part.select(range(max(classes, n // 5)))
+    labels = tuple(f"class {index}" for index in range(classes))
+    task = Task("made", "image", "classification", labels, "accuracy", part, few, Sealed(few), 0, Audit(), "0" * 32)
+    curve = tuple(
+        StageProbe(name, score * (index + 1) / len(STAGES), 0.02, slow * cost, size)
+        for index, (name, cost, size) in enumerate(STAGES)
+    )
+    whole = sum(stage.seconds for stage in curve)
+    evidence = Evidence(
+        tiny.find("shapes"), {"probe": score}, curve, n_train=n, n_used=min(n, 2000), per_class=rarest,
+        prepare_seconds=2e-3, train_seconds=3 * whole,
+    )  # fmt: skip
+    return task, evidence
+
+
+@pytest.mark.parametrize("name", names("strategies"))
+def test_strategies(name: str) -> None:
+    for size, slow, score, limit in itertools.product(SIZES, (1, 100), (0.5, 0.999), (5.0, 60.0, 600.0, 7200.0)):
+        task, evidence = measured(*size, slow, score)
+        budget = Budget(seconds=limit)
+        made = plan(task, evidence, name, budget)
+        told = f"{name} on {size[0]} examples, {slow}× slower, {limit:.0f} s: {made}"
+        assert from_json(Plan, to_json(made)) == made, told
+        assert made == plan(task, evidence, name, budget), told
+        assert made.head == "classification", told
+        assert made.phases, told
+        assert made.why, told
+        assert math.isfinite(made.seconds), told
+        assert made.store_bytes <= budget.bytes, told
+        assert len(made.boundaries) == len(made.phases), told
+        least = tuple(_least(phase) for phase in made.phases)
+        assert made.seconds <= max(SHARE * limit, seconds(task, evidence, least)) * 1.001, told
+
+
+def _least(phase: Phase) -> Phase:
+    """The phase as short as it may be: what a person who names the strategy has to grant."""
+    return phase if phase.solver == "exact" else replace(phase, steps=min(phase.steps, FEWEST_STEPS))
+
+
+@pytest.mark.parametrize("name", names("strategies"))
+def test_boundaries_are_the_networks_own(tiny_home: Path, name: str) -> None:
+    chain, _ = build(tiny.find("shapes"), "classification", 3)
+    task, evidence = measured(300, 3, 100, 1, 0.5)
+    probe = evidence.stage_curve[0]
+    curve = tuple(replace(probe, stage=stage.name, score=0.5) for stage in chain.stages)
+    made = plan(task, replace(evidence, stage_curve=curve), name)
+    assert made.stages == tuple(stage.name for stage in chain.stages)
+    assert made.boundaries == tuple(chain.freeze(phase.train) for phase in made.phases)
+
+
+def test_auto_keeps_its_budget_whatever_it_is_given() -> None:
+    for size, slow, limit in itertools.product(SIZES, (1, 10, 100), (5.0, 60.0, 600.0)):
+        made = plan(*measured(*size, slow, 0.5), "auto", Budget(seconds=limit))
+        assert made.strategy == "linear_probe" or made.seconds <= SHARE * limit, made
+
+
+# ── heads ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", names("heads"))
+def test_heads(name: str) -> None:
+    shelf, rng = take("heads", name), np.random.default_rng(0)
+    layer, outputs = shelf.head(16, 5), ("a", "b", "c", "d", "e")
+    features, targets = torch.randn(20, 16), torch.arange(20) % 5
+    for weights, smoothing in ((None, 0.0), (torch.rand(5) + 0.1, 0.1)):
+        layer.zero_grad()
+        logits = layer(features)
+        assert logits.shape == (20, 5)
+        loss = shelf.loss(logits, targets, weights, smoothing)
+        loss.backward()
+        assert loss.shape == ()
+        assert loss.item() > 0
+        assert all(torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0 for p in layer.parameters())
+    perfect = np.eye(5, dtype=np.float32)[targets] * 9
+    assert shelf.loss(torch.from_numpy(perfect), targets).item() < loss.item()
+    for metric in shelf.METRICS:
+        assert shelf.metric(perfect, targets.numpy(), metric) == 1.0
+        assert shelf.metric(-perfect, targets.numpy(), metric) == 0.0
+        assert 0 <= shelf.metric(rng.normal(size=(20, 5)), targets.numpy(), metric) <= 1
+    for logits in (rng.normal(size=(50, 5)), rng.normal(size=(50, 5)) * 1e4, np.zeros((1, 5))):
+        for row, chances in zip(logits, shelf.probabilities(logits), strict=True):
+            told = shelf.answer(chances, outputs)
+            assert told["label"] == outputs[row.argmax()]
+            assert told["probability"] == told["probabilities"][told["label"]] == max(told["probabilities"].values())
+            assert list(told["probabilities"]) == list(outputs)
+            assert sum(told["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_balanced_accuracy_counts_every_class_alike() -> None:
+    shelf = take("heads", "classification")
+    targets, guesses = np.array([0] * 9 + [1]), np.eye(2)[[0] * 10]
+    assert shelf.metric(guesses, targets, "accuracy") == pytest.approx(0.9)
+    assert shelf.metric(guesses, targets, "balanced_accuracy") == pytest.approx(0.5)
+
+
+# ── modalities ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", names("modalities"))
+def test_modalities(name: str, photos: Path) -> None:
+    shelf, spec = take("modalities", name), tiny.find("shapes").input
+    shape = {key: (value.shape[1:], value.dtype) for key, value in shelf.example(spec, 2, generator(0)).items()}
+    assert same(shelf.example(spec, 2, generator(0)), shelf.example(spec, 2, generator(0)))
+    for path in sorted(photos.rglob("*.jpg"))[::7]:
+        for short in (None, 32):
+            example = shelf.decode(path, short=short)
+            plain = shelf.prepare(example, spec)
+            assert {key: (value.shape, value.dtype) for key, value in plain.items()} == shape
+            assert same(plain, shelf.prepare(shelf.decode(path.read_bytes(), short=short), spec))
+            assert same(plain, shelf.prepare(shelf.decode(str(path), short=short), spec))
+            varied = shelf.vary(example, spec, generator(1))
+            assert {key: (value.shape, value.dtype) for key, value in varied.items()} == shape
+            assert same(varied, shelf.vary(example, spec, generator(1)))
+            assert not same(varied, shelf.vary(example, spec, generator(2)))
+            assert same(plain, shelf.prepare(example, spec)), "varying or preparing must leave the example as it was"
+
+
+def generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+# ── formats ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", names("formats"))
+def test_formats_agree_with_torch_at_any_batch_size(tiny_home: Path, tmp_path: Path, name: str) -> None:
+    shelf, (chain, _) = take("formats", name), build(tiny.find("shapes"), "classification", 3)
+    before = {key: value.clone() for key, value in chain.network.state_dict().items()}
+    shelf.write(chain.network, chain.example, tmp_path / shelf.FILE)
+    assert [path.name for path in tmp_path.iterdir()] == [shelf.FILE]
+    run: Callable[[dict[str, np.ndarray]], np.ndarray] = shelf.read(tmp_path / shelf.FILE)
+    for rows in (1, 2, 7):
+        x = take("modalities", "image").example(tiny.find("shapes").input, rows, generator(rows))["x"]
+        with torch.no_grad():
+            want = chain.network(x=torch.from_numpy(x)).numpy()
+        assert want.std() > 1e-2
+        np.testing.assert_allclose(run({"x": x}), want, atol=1e-4)
+    assert all(torch.equal(value, before[key]) for key, value in chain.network.state_dict().items())
+
+
+# ── learners ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", names("learners"))
+@pytest.mark.parametrize("first", [0, 3])
+def test_an_epoch_is_a_pure_function(tiny_home: Path, photos: Path, name: str, first: int) -> None:
+    """Fitted twice, or half of it in another life: the same bits, whatever happened to torch's generator between."""
+    from graft.features import features
+
+    learner, task, backbone = take("learners", name), load(photos), tiny.find("shapes")
+    train, val = (Examples(part, take("modalities", "image"), backbone.input) for part in (task.train, task.val))
+    phase = Phase(
+        ("head", f"stages[{first}:]"), steps=3 * math.ceil(len(train) / 16), batch=16, views=0 if not first else 2
+    )
+    objective = learner.Objective(take("heads", "classification"), "accuracy", None, 0.1)
+
+    def fitted(broken: bool) -> tuple[dict[str, torch.Tensor], list[float]]:
+        chain, _ = build(backbone, "classification", 3, seed=5)
+        assert chain.freeze(phase.train) == first
+        prefix, rest = chain.split()
+        data = features(prefix, train, max(1, phase.views)), features(prefix, val)
+        engine, idle = learner.optimiser(chain, phase)
+        assert not idle
+        epochs = []
+        for epoch in learner.fit(rest, engine, *data, phase, objective, 5):
+            epochs.append(epoch)
+            torch.rand(7)
+            if broken and epoch.epoch == 1:
+                break
+        if broken:
+            epochs += learner.fit(rest, engine, *data, phase, objective, 5, start=2)
+        assert [epoch.epoch for epoch in epochs] == [0, 1, 2, 3]
+        return chain.network.state_dict(), [epoch.loss for epoch in epochs[1:]]
+
+    start = build(backbone, "classification", 3, seed=5)[0].network.state_dict()
+    (whole, losses), (again, same_losses), (broken, _) = fitted(False), fitted(False), fitted(True)
+    assert losses == same_losses
+    assert losses[-1] < losses[0]
+    assert all(torch.equal(whole[key], again[key]) and torch.equal(whole[key], broken[key]) for key in whole)
+    frozen = {key for key in whole if any(key.startswith(f"backbone.stage{index}.") for index in range(first))}
+    assert {key for key in whole if torch.equal(whole[key], start[key])} == frozen

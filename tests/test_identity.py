@@ -1,0 +1,304 @@
+"""train(prefix ∘ rest, data) == train(rest, data.map(prefix)): to the bit, at every cut; and frozen means frozen.
+
+The reference is written out here, without the library's training loop, store or bookkeeping.
+"""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from graft.core.nouns import Form
+from graft.data.dataset import Batch, Stored, Streamed
+from graft.data.store import open_store
+from graft.features import features
+from graft.model.chain import Chain, evaluating
+from graft.model.cuts import Cut, first
+
+SMALL = {"img_size": 64}
+VISION = {
+    "resnet18": {}, "densenet121": {}, "regnety_002": {}, "mobilenetv3_small_100": {}, "tf_efficientnet_lite0": {},
+    "vgg11": {}, "convnext_atto": {}, "vit_tiny_patch16_224": SMALL,
+    "swin_tiny_patch4_window7_224": {"img_size": 56, "depths": (1, 1, 2, 1), "embed_dim": 24},
+}  # fmt: skip
+COUNT, BATCH = 10, 4  # the last batch is a partial one
+
+
+class Head(nn.Module):
+    """A backbone and a head, as the library assembles them, without using its classes."""
+
+    def __init__(self, backbone: nn.Module, width: int) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Linear(width, 3)
+
+    def forward(self, x):
+        return self.head(self.backbone(x))
+
+
+class TextHead(nn.Module):
+    def __init__(self, backbone: nn.Module, width: int) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, nn.Linear(width, 3)
+
+    def forward(self, x, mask):
+        hidden = self.backbone(input_ids=x, attention_mask=mask).last_hidden_state
+        return self.head((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+
+
+def vision(name: str) -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    import timm
+
+    torch.manual_seed(0)
+    side = 64 if "swin" not in name else 56
+    body = timm.create_model(name, num_classes=0, drop_rate=0.1, **VISION[name])
+    jitter(body)
+    with torch.no_grad():
+        width = body.eval()(torch.zeros(1, 3, side, side)).shape[-1]
+    return Head(body, width), {"x": torch.randn(3 * COUNT, 3, side, side)}
+
+
+def bert() -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    from transformers import BertConfig, BertModel
+
+    torch.manual_seed(0)
+    config = BertConfig(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, vocab_size=90)
+    body = BertModel(config, add_pooling_layer=False)
+    jitter(body)
+    x = torch.randint(1, 90, (3 * COUNT, 11))
+    mask = (torch.arange(11) < torch.randint(2, 12, (3 * COUNT, 1))).long()
+    return TextHead(body, 32), {"x": x, "mask": mask}
+
+
+def jitter(body: nn.Module) -> None:
+    """No norm or bias stays at its neutral value, so that nothing cancels."""
+    with torch.no_grad():
+        for parameter in body.parameters():
+            if parameter.ndim <= 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+
+
+class Table:
+    """A raw dataset of three views an example, straight from memory."""
+
+    def __init__(self, inputs: dict[str, torch.Tensor]) -> None:
+        self.inputs = inputs
+        self.targets = np.arange(COUNT) % 3
+
+    def __len__(self) -> int:
+        return COUNT
+
+    def keys(self, rows: np.ndarray, views: np.ndarray) -> list[bytes]:
+        return [f"{row:08d}{view:08d}".encode() for row, view in zip(rows, views, strict=True)]
+
+    def read(self, rows: np.ndarray, views: np.ndarray) -> Batch:
+        at = torch.from_numpy(rows + COUNT * views)
+        return {**{name: value[at] for name, value in self.inputs.items()}, "y": torch.from_numpy(self.targets[rows])}
+
+    def map(self, batch: Batch) -> Batch:
+        return batch
+
+
+def order(views: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(1)
+    batches = []
+    for epoch in range(2):
+        rows = rng.permutation(COUNT)
+        which = (rows + epoch) % views
+        batches += [(rows[i : i + BATCH], which[i : i + BATCH]) for i in range(0, COUNT, BATCH)]
+    return batches
+
+
+def train(step, chain: Chain, cut: Cut, frozen: set[str]) -> dict[str, torch.Tensor]:
+    """Two epochs of SGD with momentum on whatever `step` returns; the frozen parameters are never in the optimiser."""
+    learning = [p for n, p in chain.network.named_parameters() if n not in frozen]
+    for name, parameter in chain.network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    engine = torch.optim.SGD(learning, lr=0.05, momentum=0.9, weight_decay=0.01)
+    torch.manual_seed(7)
+    for batch in order(step.views):
+        logits, y = step(*batch)
+        engine.zero_grad()
+        nn.functional.cross_entropy(logits, y).backward()
+        engine.step()
+    return {name: value.clone() for name, value in chain.network.state_dict().items()}
+
+
+def state_hash(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def reached_before(network: nn.Module, inputs: dict[str, torch.Tensor], cut: str) -> dict[str, torch.Tensor]:
+    """Parameters and buffers of every module whose last call ends no later than the cut's, seen from outside by hooks."""
+    finished: list[str] = []
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, _o, name=name: finished.append(name))
+        for name, module in network.named_modules()
+        if name
+    ]
+    with torch.no_grad(), evaluating(network):
+        network(**inputs)
+    for hook in hooks:
+        hook.remove()
+    last = {name: at for at, name in enumerate(finished)}
+    early = {name for name, at in last.items() if at <= last[cut]}
+    held = {**dict(network.named_parameters()), **dict(network.named_buffers())}
+    return {name: value for name, value in held.items() if name.rpartition(".")[0] in early}
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("name", [*VISION, "bert"])
+def test_identity_at_every_cut(name, views, home):
+    network, inputs = bert() if name == "bert" else vision(name)
+    chain = Chain(network, {n: v[:2] for n, v in inputs.items()})
+    start = {n: v.clone() for n, v in network.state_dict().items()}
+    data = Table(inputs)
+    form = Form(batch=8)
+    assert len(chain.cuts) >= 4
+    # Every cut in turn with one view; with three, the stages' cuts, which are among them.
+    for cut in chain.cuts if views == 1 else chain.stages:
+        prefix, rest = chain_at(chain, cut, form)
+        frozen = set(cut.parameters)
+
+        def plain(rows, which, prefix=prefix, rest=rest):
+            """prefix ∘ rest on raw data: the whole network's own forward, its finished part in eval mode."""
+            batch = data.read(rows, which)
+            y = batch.pop("y")
+            padded = {n: torch.cat([v, v[:1].repeat(8 - len(v), *[1] * (v.ndim - 1))]) for n, v in batch.items()}
+            hidden: list[torch.Tensor] = []
+            hook = chain.network.get_submodule(prefix.cut.name).register_forward_hook(
+                lambda _m, _i, out: hidden.append(first(out).detach().clone())
+            )
+            with torch.no_grad(), evaluating(chain.network):
+                chain.network(**padded)
+            hook.remove()
+            rest.train()
+            return rest({"h": hidden[0][: len(rows)], **{n: v for n, v in batch.items() if n != "x"}}), y
+
+        def mapped(dataset, rest=rest):
+            def step(rows, which):
+                batch = dataset.map(dataset.read(rows, which))
+                y = batch.pop("y")
+                rest.train()
+                return rest(batch), y
+
+            step.views = views
+            return step
+
+        plain.views = views
+        outcomes = {}
+        before = state_hash(reached_before(network, chain.example, cut.name))
+        datasets = {
+            "stored": stored(prefix, data, views, cut),
+            "streamed": with_masks(Streamed(data, lambda b, p=prefix, c=cut: p.run(b)[c.name]), data),
+        }
+        for kind, step in {"plain": plain, **{k: mapped(d) for k, d in datasets.items()}}.items():
+            network.load_state_dict(start)
+            outcomes[kind] = train(step, chain, cut, frozen)
+            network.train()
+            rest.train()
+            assert state_hash(reached_before(network, chain.example, cut.name)) == before, (
+                f"{cut.name}: frozen part moved"
+            )
+        moved = [n for n in start if not torch.equal(outcomes["plain"][n], start[n])]
+        assert "head.weight" in moved
+        for kind in ("stored", "streamed"):
+            unequal = [n for n in start if not torch.equal(outcomes[kind][n], outcomes["plain"][n])]
+            assert not unequal, f"{kind} differs from plain at {cut.name}: {unequal[:3]}"
+        network.load_state_dict(start)
+
+
+def chain_at(chain: Chain, cut: Cut, form: Form):
+    from graft.model.chain import Prefix, Rest
+
+    return Prefix(chain, cut, form), Rest(chain, cut)
+
+
+class with_masks:  # noqa: N801
+    """What accompanies the main input (a mask) travels beside the features."""
+
+    def __init__(self, inner, raw: Table) -> None:
+        self.inner, self.raw, self.targets = inner, raw, raw.targets
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def read(self, rows, which):
+        batch = self.inner.read(rows, which)
+        return {**batch, **{f"_{n}": v for n, v in self.raw.read(rows, which).items() if n not in ("x", "y")}}
+
+    def map(self, batch):
+        extra = {n[1:]: batch.pop(n) for n in list(batch) if n.startswith("_")}
+        return {**self.inner.map(batch), **extra}
+
+
+def stored(prefix, data: Table, views: int, cut: Cut):
+    store = open_store(f"{cut.name}-{views}", "float32", cut.shape)
+    rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(COUNT), np.arange(views), indexing="ij"))
+    batch = data.read(rows, which)
+    batch.pop("y")
+    store.write(data.keys(rows, which), prefix.run(batch)[cut.name].numpy())
+    return with_masks(Stored(data, store), data)
+
+
+def test_features_stores_what_streaming_computes(home):
+    """The public function, not its parts: stored and streamed are one dataset, and asking twice computes nothing."""
+    from graft.features import Count
+
+    network, inputs = vision("resnet18")
+    chain = Chain(network, inputs)
+    prefix, _ = chain.split(2, Form(batch=8))
+    data = Table(inputs)
+    before = Count.passes
+    kept = features(prefix, data, views=3)
+    assert Count.passes - before == 3 * COUNT
+    live = features(prefix, data, views=3, stored=False)
+    for rows, which in order(3):
+        assert torch.equal(kept.map(kept.read(rows, which))["h"], live.map(live.read(rows, which))["h"])
+    before = Count.passes
+    features(prefix, data, views=3)
+    assert Count.passes == before
+    assert features(chain.split(0)[0], data) is data
+
+
+def test_rows_do_not_depend_on_their_batch(home):
+    """mobilenetv3 and convnext change bits with the batch size when run plainly; through the prefix they may not."""
+    for name in ("mobilenetv3_small_100", "convnext_atto"):
+        network, inputs = vision(name)
+        chain = Chain(network, inputs)
+        prefix, _ = chain.split(len(chain.stages), Form(batch=8))
+        last = chain.stages[-1].name
+        whole = prefix.run({"x": inputs["x"][:COUNT]})[last]
+        shuffled = torch.randperm(COUNT)
+        for size in (1, 3, 7):
+            for at in shuffled.split(size):
+                assert torch.equal(prefix.run({"x": inputs["x"][at]})[last], whole[at])
+
+
+def test_a_network_with_two_streams_is_opaque():
+    import timm
+
+    body = timm.create_model("crossvit_tiny_240", num_classes=0)
+    chain = Chain(Head(body, body.num_features), {"x": torch.randn(2, 3, 240, 240)})
+    assert [stage.name for stage in chain.stages] == ["backbone"]
+
+
+def test_shared_parameters_belong_to_their_first_use():
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.three = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+            self.three.weight = self.one.weight
+            self.head = nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.head(self.three(torch.relu(self.two(torch.relu(self.one(x))))))
+
+    chain = Chain(Tied(), {"x": torch.randn(2, 6)})
+    assert chain.freeze(("head", "stages[1:]")) == 1
+    assert not chain.network.three.weight.requires_grad
+    assert chain.network.three.bias.requires_grad

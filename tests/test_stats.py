@@ -1,0 +1,149 @@
+"""Intervals: they hold what they promise on small test parts, with few seeds, and when all examples agree."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from graft.core.errors import DataError, PlanError
+from graft.model.stats import example_weights, interval, needed, paired, standard_error
+
+TRIALS = 400
+
+
+def outcomes(
+    rng: np.random.Generator, ease: np.ndarray, seeds: int, level: float = 1.0, between: float = 0.1
+) -> np.ndarray:
+    """Right or wrong (S, N): examples of differing ease, and seeds of differing luck."""
+    logits = level + 2 * ease + between * rng.normal(size=(seeds, 1))
+    return (rng.random((seeds, len(ease))) < 1 / (1 + np.exp(-logits))).astype(float)
+
+
+def expected(level: float = 1.0, between: float = 0.1) -> float:
+    at, mass = np.polynomial.hermite_e.hermegauss(60)  # the mean over a normal variable, by quadrature
+    return float(mass / mass.sum() @ (1 / (1 + np.exp(-level - np.hypot(2, between) * at))))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("count", [30, 100, 300])
+def test_coverage_and_false_alarms(count: int, seeds: int) -> None:
+    rng = np.random.default_rng(0)
+    between = 0.1 if seeds > 1 else 0.0  # one seed cannot tell how much others differ
+    truth, covered, null_covered, alarms = expected(between=between), 0, 0, 0
+    for trial in range(TRIALS):
+        ease = rng.normal(size=count)
+        a, b = outcomes(rng, ease, seeds, between=between), outcomes(rng, ease, seeds, between=between)
+        _, low, high = interval(a, draws=300, seed=trial)
+        covered += low <= truth <= high
+        _, low, high = paired(a, b, draws=300, seed=trial)
+        null_covered += low <= 0 <= high
+        alarms += low > 0
+    assert covered / TRIALS >= 0.92
+    assert null_covered / TRIALS >= 0.92
+    assert alarms / TRIALS <= 0.04
+
+
+def test_a_real_gain_is_found() -> None:
+    rng = np.random.default_rng(0)
+    found = 0
+    for trial in range(100):
+        ease = rng.normal(size=200)
+        gain = paired(outcomes(rng, ease, 2, level=2.5), outcomes(rng, ease, 2), draws=300, seed=trial)
+        found += gain[1] > 0
+    assert found > 90
+
+
+@pytest.mark.parametrize("count", [5, 10, 50])
+def test_agreement_is_not_certainty(count: int) -> None:
+    right, wrong = np.ones((1, count)), np.zeros((1, count))
+    mean, low, high = interval(right)
+    assert (mean, high) == (1.0, 1.0)
+    assert 1 - 6 / count < low < 1 - 1.2 / count  # the exact (Clopper-Pearson) bound is near 1 - 3.7 / n
+    assert interval(wrong)[0] == 0.0 < interval(wrong)[2]
+    mean, low, high = paired(right, right)
+    assert mean == 0.0
+    assert low < 0 < high
+    assert paired(right, wrong)[1] > (0 if count > 5 else -1)
+
+
+def test_pairing_removes_what_both_find_hard() -> None:
+    rng = np.random.default_rng(0)
+    base = (rng.random((1, 200)) < 0.6).astype(float)
+    better = base.copy()
+    better[0, np.flatnonzero(base[0] == 0)[:12]] = 1.0  # wins 12, loses none
+    mean, low, high = paired(better, base)
+    assert mean == pytest.approx(0.06)
+    assert low > 0
+    assert high - low < 0.5 * (interval(better)[2] - interval(better)[1] + interval(base)[2] - interval(base)[1])
+
+
+def test_seeds_that_differ_widen_and_copies_do_not_narrow() -> None:
+    rng = np.random.default_rng(0)
+    one = (rng.random((1, 400)) < 0.7).astype(float)
+    copies = interval(np.repeat(one, 5, axis=0))
+    assert copies[2] - copies[1] == pytest.approx(interval(one)[2] - interval(one)[1], rel=0.1)
+    lucky = np.vstack([rng.random((1, 400)) < p for p in (0.5, 0.7, 0.9)]).astype(float)
+    assert interval(lucky)[2] - interval(lucky)[1] > 2 * (copies[2] - copies[1])
+
+
+def test_weights_turn_accuracy_into_balanced_accuracy() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1, 3], [180, 15, 5])
+    said = np.where(rng.random(200) < 0.8, y, 0)
+    right = (said == y).astype(float)
+    weights = example_weights(y, "balanced_accuracy")
+    assert weights.sum() == pytest.approx(1)
+    assert interval(right, weights)[0] == pytest.approx(balanced_accuracy_score(y, said))
+    assert interval(right, example_weights(y))[0] == pytest.approx(right.mean())
+    plain, balanced = interval(right), interval(right, weights)
+    assert balanced[2] - balanced[1] > 2 * (plain[2] - plain[1])  # 5 examples carry a third of it
+    assert standard_error(right, weights) > 2 * standard_error(right, example_weights(y))
+
+
+def test_balanced_coverage() -> None:
+    y = np.repeat([0, 1], [140, 20])
+    weights, rng, covered = example_weights(y, "balanced_accuracy"), np.random.default_rng(0), 0
+    for trial in range(TRIALS):
+        right = (rng.random(160) < np.where(y == 0, 0.9, 0.6)).astype(float)
+        _, low, high = interval(right, weights, draws=300, seed=trial)
+        covered += low <= 0.75 <= high
+    assert covered / TRIALS >= 0.92
+
+
+def test_standard_error_is_the_textbook_one_and_never_zero() -> None:
+    right = np.arange(1000) % 4 > 0
+    assert standard_error(right, np.full(1000, 1e-3)) == pytest.approx(np.sqrt(0.75 * 0.25 / 1000), rel=0.01)
+    assert standard_error(np.ones(8), np.full(8, 1 / 8)) > 0.05
+
+
+def test_needed_examples_are_just_enough() -> None:
+    rng = np.random.default_rng(0)
+    gains = rng.choice([-1.0, 0.0, 1.0], size=100_000, p=[0.05, 0.84, 0.11])
+    count = needed(float(gains.mean()), float(gains.std()))
+    assert count is not None
+
+    def found(examples: int) -> float:
+        return float(
+            np.mean([paired(rng.choice(gains, examples), np.zeros(examples), draws=200)[1] > 0 for _ in range(60)])
+        )
+
+    assert 0.3 < found(count) < 0.75  # at the edge: about half the time
+    assert found(4 * count) > 0.9
+    assert needed(0.0, 0.4) is None
+    assert needed(-0.06, 0.4) == needed(0.06, 0.4)
+
+
+def test_a_wider_level_is_wider_and_a_seed_repeats() -> None:
+    right = np.random.default_rng(0).integers(0, 2, (2, 80))
+    assert interval(right, level=0.99)[1] < interval(right, level=0.9)[1]
+    assert interval(right, seed=3) == interval(right, seed=3)
+
+
+def test_refusals() -> None:
+    with pytest.raises(DataError, match="80 and 79"):
+        paired(np.ones((1, 80)), np.ones((1, 79)))
+    with pytest.raises(DataError, match="at least one example"):
+        interval(np.ones((2, 0)))
+    with pytest.raises(DataError, match=r"\(1, 5\) with \(4,\)"):
+        interval(np.ones(5), np.ones(4))
+    with pytest.raises(PlanError, match="Did you mean accuracy"):
+        example_weights([0, 1], "acuracy")
