@@ -79,7 +79,6 @@ def test_an_edge_shows_where_it_is() -> None:
     votes = pixels.hog(edge).reshape(7, 7, 2, 2, 9)  # block row, block column, cell row, cell column, orientation
     assert (votes[:, 3, :, 1, 0] > 0.5).all()  # right cells of the fourth blocks, left cells of the fifth
     assert (votes[:, 4, :, 0, 0] > 0.5).all()
-    assert votes[:, 2].max() < 0.8 * votes[:, 3].max()  # its outermost pixels
     assert votes[:, :2].max() == votes[:, 6:].max() == 0
     assert votes[..., 1:].max() < 1e-6
 

@@ -140,6 +140,21 @@ def test_the_strength_follows_the_signal() -> None:
     assert fit(clear, y, 2).strength in PATH
 
 
+def test_the_metric_has_a_say_in_the_strength() -> None:
+    y = (np.arange(300) % 10 == 0).astype(int)
+    for seed in (1, 2, 5):
+        x = np.random.default_rng(seed).normal(size=(300, 40))
+        x[:, :8] += 0.6 * y[:, None]  # weak enough that the best calibrated head all but forgets the rare class
+        assert fit(x, y, 2, metric="balanced_accuracy").strength < fit(x, y, 2).strength
+
+
+def test_classes_of_one_example_do_not_drive_the_strength() -> None:
+    rng = np.random.default_rng(0)
+    y = np.concatenate([np.arange(60) % 3, 3 + np.arange(12)])
+    x = rng.normal(size=(72, 30)) + 1.5 * rng.normal(size=(15, 30))[y]
+    assert fit(x, y, 15).strength == fit(x[:60], y[:60], 3).strength
+
+
 def test_a_feature_silent_in_training_does_not_shout_later() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(400) % 2
@@ -177,11 +192,12 @@ def test_scarce_classes(y: list[int], classes: int, columns: int) -> None:
 
 def test_constant_and_huge_columns_are_safe() -> None:
     rng = np.random.default_rng(0)
-    y = np.arange(40) % 2
-    signal = rng.normal(size=(40, 3)) + 2 * y[:, None]
-    x = np.hstack([signal, np.full((40, 1), 0.1), np.full((40, 1), 1e12), np.zeros((40, 1)), signal[:, :1] * 1e9])
-    head = fit(x.astype(np.float32), y, 2)
-    assert (head.weight[:, 3:6] == 0).all()
+    y = np.arange(39) % 2
+    signal = rng.normal(size=(39, 3)) + 2 * y[:, None]
+    constant = np.tile(np.append(0.1 * np.arange(10), 1e12), (39, 1))
+    constant[:, -1] += 1e-3 * np.sign(signal[:, 0])  # what rounding may leave of a sum: 15 digits in, not a feature
+    head = fit(np.hstack([signal, constant, signal[:, :1] * 1e9]), y, 2)
+    assert (head.weight[:, 3:14] == 0).all()
     assert head.score > 0.8
     assert fit(np.ones((10, 3)), [0, 1] * 5, 2).score <= 0.5
 

@@ -82,7 +82,16 @@ def test_seeds_that_differ_widen_and_copies_do_not_narrow() -> None:
     copies = interval(np.repeat(one, 5, axis=0))
     assert copies[2] - copies[1] == pytest.approx(interval(one)[2] - interval(one)[1], rel=0.1)
     lucky = np.vstack([rng.random((1, 400)) < p for p in (0.5, 0.7, 0.9)]).astype(float)
-    assert interval(lucky)[2] - interval(lucky)[1] > 2 * (copies[2] - copies[1])
+    for low, high in (interval(lucky)[1:], paired(lucky, one)[1:], paired(one, lucky)[1:]):
+        assert high - low > 2 * (copies[2] - copies[1])
+
+
+def test_two_seeds_are_spread_as_far_as_their_variance_says() -> None:
+    at = np.linspace(0, 1, 20_000)
+    mean, low, high = interval(np.vstack([at < 0.6, at < 0.7]), draws=500)  # so many examples add next to nothing
+    unbiased = np.sqrt(np.var([0.6, 0.7], ddof=1) / 2)
+    assert mean == pytest.approx(0.65, abs=1e-3)
+    assert (high - low) / 2 == pytest.approx(np.sqrt(2) * unbiased, rel=0.1)  # both draws the same seed: ±√2 deviations
 
 
 def test_weights_turn_accuracy_into_balanced_accuracy() -> None:

@@ -3,6 +3,7 @@
 The oracle is the key: every row's content is computed from it, so that any row can be checked bit by bit.
 """
 
+import gc
 import hashlib
 import inspect
 import os
@@ -121,6 +122,18 @@ def test_ragged_rows_round_trip(home: Path, batches: list, dtype: str, shape: tu
         tokens, lengths = store.ragged(asked)
         assert lengths.tolist() == [len(expected[k]) for k in asked]
         assert same(tokens, np.concatenate([np.zeros((0, *shape), dtype), *(expected[k] for k in asked)]))
+
+
+def test_a_forgotten_store_lets_go_of_its_files(home: Path) -> None:
+    before = set(os.listdir("/dev/fd"))
+    store = open_store("p", "float32", SHAPE)
+    store.write([key(0)], content([key(0)]))
+    rows = store.rows([key(0)])
+    assert len(os.listdir("/dev/fd")) > len(before)
+    del store
+    gc.collect()
+    assert len(os.listdir("/dev/fd")) == len(before)
+    assert same(rows, content([key(0)]))
 
 
 def test_rows_of_several_tokens_are_not_taken_for_one(home: Path) -> None:

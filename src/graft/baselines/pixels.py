@@ -32,7 +32,7 @@ def hog(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     down, across = np.gradient(grey)
     strength = np.hypot(across, down)
-    turn = np.arctan2(down, across) % np.pi * (BINS / np.pi)
+    turn = np.arctan2(down, across) * (BINS / np.pi)
     bins = np.arange(BINS, dtype=np.float32)[:, None, None]
     away = np.abs((turn - bins + BINS / 2) % BINS - BINS / 2)
     votes = strength * np.maximum(1 - away, 0)

@@ -27,6 +27,7 @@ from graft.core.errors import GraftError, StorageError
 T = TypeVar("T")
 KINDS = ("features", "weights", "runs", "results", "files")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}  # the last two: a file in its place
 
 
 def home() -> Path:
@@ -59,7 +60,7 @@ def storage() -> Iterator[None]:
                 f"There is no room left to write {place}. Free some space, or `graft cache --clear features` "
                 "(nothing finished is lost: the same command goes on from here)."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in CLOSED:
             raise StorageError(f"{place} cannot be written. Set GRAFT_HOME to a folder that can.") from error
         raise
 
@@ -67,7 +68,8 @@ def storage() -> Iterator[None]:
 @contextlib.contextmanager
 def placed(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends well, removed when it does not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    with storage():
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     os.close(handle)
     part = Path(name)
     try:
@@ -88,7 +90,9 @@ def write_text(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def lock(kind: str, name: str) -> Iterator[None]:
     """Hold a name against other processes; freed by the system if this one dies."""
-    with (folder(kind) / f".{name}.lock").open("w") as file:
+    with storage():
+        file = (folder(kind) / f".{name}.lock").open("w")
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

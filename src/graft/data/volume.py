@@ -12,6 +12,7 @@ import mmap
 import os
 import secrets
 import sqlite3
+import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from itertools import repeat
@@ -54,11 +55,11 @@ class Volume:
             self._file = opened.enter_context(data.open("r+b", buffering=0))
             self._names = {path: _identity(path) for path in (index, data)}
             self.load()
-            self._opened = opened.pop_all()
+            self._release = weakref.finalize(self, opened.pop_all().close)  # when closed, or forgotten
 
     def close(self) -> None:
         """Let go of the files; arrays already handed out stay valid."""
-        self._opened.close()
+        self._release()
 
     def is_named(self) -> bool:
         """Whether the files are still to be found under their names, so that what is written will be found again."""
