@@ -14,8 +14,9 @@ from graft.core.nouns import Form
 from graft.data.dataset import Batch, Stored, Streamed
 from graft.data.store import open_store
 from graft.features import features
-from graft.model.chain import Chain, evaluating
+from graft.model.chain import Chain
 from graft.model.cuts import Cut, first
+from graft.model.modes import evaluating
 
 SMALL = {"img_size": 64}
 VISION = {
@@ -133,7 +134,7 @@ def state_hash(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def reached_before(network: nn.Module, inputs: dict[str, torch.Tensor], cut: str) -> dict[str, torch.Tensor]:
-    """Parameters and buffers of every module whose last call ends no later than the cut's, seen from outside by hooks."""
+    """Parameters and buffers of every module whose last call ends no later than the cut's, seen by hooks."""
     finished: list[str] = []
     hooks = [
         module.register_forward_hook(lambda _m, _i, _o, name=name: finished.append(name))
@@ -180,14 +181,14 @@ def test_identity_at_every_cut(name, views, home):
             return rest({"h": hidden[0][: len(rows)], **{n: v for n, v in batch.items() if n != "x"}}), y
 
         def mapped(dataset, rest=rest):
-            def step(rows, which):
+            def resumed(rows, which):
                 batch = dataset.map(dataset.read(rows, which))
                 y = batch.pop("y")
                 rest.train()
                 return rest(batch), y
 
-            step.views = views
-            return step
+            resumed.views = views
+            return resumed
 
         plain.views = views
         outcomes = {}
@@ -218,7 +219,7 @@ def chain_at(chain: Chain, cut: Cut, form: Form):
     return Prefix(chain, cut, form), Rest(chain, cut)
 
 
-class with_masks:  # noqa: N801
+class with_masks:
     """What accompanies the main input (a mask) travels beside the features."""
 
     def __init__(self, inner, raw: Table) -> None:

@@ -1,6 +1,5 @@
 """Task, Plan → Run: per phase freeze, split, fit. Resumes where it was interrupted; asked twice, answers once."""
 
-import json
 import logging
 import resource
 import shutil
@@ -8,9 +7,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import graft
 from graft.build import build, form_here
 from graft.core import home
-from graft.core.codec import from_dict, from_json, to_json
+from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
@@ -30,6 +28,7 @@ from graft.features import Count, features, sweep
 from graft.learners.supervised import Objective, evaluate, fit, optimiser, predict
 from graft.model import linear
 from graft.model.chain import Chain, Rest
+from graft.model.checkpoints import Saved, restore, state_of
 
 log = logging.getLogger("graft")
 EVERY = 10.0  # seconds between checkpoints: little is lost, and little time is spent on writing
@@ -126,7 +125,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
         check(plan, chain)
         raw_train, raw_val = data(task, plan, seed)
-        saved = _Saved.read(place)
+        saved = Saved.read(place)
         if saved:
             chain.network.load_state_dict(saved.now)
             log.info("resuming at phase %d, epoch %d", saved.phase, saved.epoch + 1)
@@ -210,7 +209,7 @@ def _train(
     place: Path,
     history: list[Epoch],
     untrained: set[str],
-    saved: "_Saved | None",
+    saved: Saved | None,
 ) -> tuple[list[Epoch], tuple[str, ...]]:
     """One phase by gradient steps; the best weights by validation are restored at its end."""
     engine, idle = optimiser(chain, phase)
@@ -220,7 +219,7 @@ def _train(
     best = {name: tensor.clone() for name, tensor in moving.items()}
     record, waited, start = (-np.inf, -np.inf), 0, 0
     if saved:
-        _restore(engine, saved.engine)
+        restore(engine, saved.engine)
         best, record, waited, start = saved.best, saved.record, saved.waited, saved.epoch + 1
     written = time.monotonic()
     for epoch in fit(rest, engine, train, val, phase, objective, seed, start, index):
@@ -236,9 +235,9 @@ def _train(
         if waited >= phase.patience:
             break
         if time.monotonic() - written > EVERY:
-            _Saved(
+            Saved(
                 index, epoch.epoch, record, waited, tuple(history), tuple(sorted(untrained | set(idle))),
-                chain.network.state_dict(), best, _state(engine),
+                chain.network.state_dict(), best, state_of(engine),
             ).write(place)  # fmt: skip
             written = time.monotonic()
     with torch.no_grad():
@@ -275,85 +274,3 @@ def spent() -> Iterator[Cost]:
         "prefix_passes": Count.passes - passes, "prefix_hits": Count.hits - hits,
     }.items():  # fmt: skip
         object.__setattr__(cost, name, value)
-
-
-class _Saved:
-    """Where an unfinished run stands: written whole or not at all, without pickle."""
-
-    def __init__(
-        self,
-        phase: int,
-        epoch: int,
-        record: tuple[float, float],
-        waited: int,
-        history: tuple[Epoch, ...],
-        untrained: tuple[str, ...],
-        now: dict[str, torch.Tensor],
-        best: dict[str, torch.Tensor],
-        engine: dict[str, torch.Tensor],
-    ) -> None:
-        self.phase, self.epoch, self.record, self.waited = phase, epoch, record, waited
-        self.history, self.untrained, self.now, self.best, self.engine = history, untrained, now, best, engine
-
-    def write(self, place: Path) -> None:
-        facts = {
-            "phase": self.phase, "epoch": self.epoch, "record": self.record, "waited": self.waited,
-            "history": [asdict(epoch) for epoch in self.history], "untrained": self.untrained,
-        }  # fmt: skip
-        groups = {"now": self.now, "best": self.best, "engine": self.engine}
-        tensors = {
-            f"{group}/{n}": t.detach().contiguous().cpu() for group, held in groups.items() for n, t in held.items()
-        }
-        home.folder("runs", place.name, "checkpoint")
-        with home.placed(place / "checkpoint" / "state.safetensors") as part:
-            save_file(_unshared(tensors), part, metadata={"facts": to_json(facts)})
-
-    @classmethod
-    def read(cls, place: Path) -> "_Saved | None":
-        from safetensors import SafetensorError, safe_open
-
-        path = place / "checkpoint" / "state.safetensors"
-        try:
-            with safe_open(path, "pt") as file:
-                facts: dict[str, Any] = json.loads(file.metadata()["facts"])
-            tensors = load_file(path)
-        except (OSError, SafetensorError, KeyError, ValueError):
-            return None
-        groups: dict[str, dict[str, torch.Tensor]] = {"now": {}, "best": {}, "engine": {}}
-        for name, tensor in tensors.items():
-            group, _, rest = name.partition("/")
-            groups[group][rest] = tensor
-        first, second = (-np.inf if value is None else value for value in facts["record"])
-        history = tuple(from_dict(Epoch, epoch) for epoch in facts["history"])
-        return cls(
-            facts["phase"],
-            facts["epoch"],
-            (first, second),
-            facts["waited"],
-            history,
-            tuple(facts["untrained"]),
-            **groups,
-        )
-
-
-def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies where two names share memory (tied weights), which safetensors refuses."""
-    seen: set[int] = set()
-    out = {}
-    for name, tensor in tensors.items():
-        address = tensor.untyped_storage().data_ptr()
-        out[name] = tensor.clone() if address in seen else tensor
-        seen.add(address)
-    return out
-
-
-def _state(engine: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    return {f"{i}/{n}": t for i, slot in engine.state_dict()["state"].items() for n, t in slot.items()}
-
-
-def _restore(engine: torch.optim.Optimizer, held: dict[str, torch.Tensor]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in held.items():
-        index, _, slot = name.partition("/")
-        state.setdefault(int(index), {})[slot] = tensor
-    engine.load_state_dict({**engine.state_dict(), "state": state})

@@ -57,7 +57,7 @@ def build(
         width = body.eval()(normalise(example["x"])).shape[-1]
     torch.manual_seed(seed)
     network = Network(normalise, body, take("heads", head).head(width, outputs))
-    network = network.to(device(), memory_format=torch.channels_last)
+    network = network.to(device()).to(memory_format=torch.channels_last)
     return Chain(network, {name: value.to(device()) for name, value in example.items()}), loading
 
 

@@ -4,6 +4,7 @@ train(prefix ∘ rest, data) == train(rest, features(prefix, data))
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from tqdm import tqdm
 from graft.core import home
 from graft.core.keys import key
 from graft.data.dataset import Dataset, Stored, Streamed, ahead
-from graft.data.store import open_store
-from graft.model.chain import Prefix, pooled
+from graft.data.store import Store, gathered, open_store
+from graft.model.chain import Prefix, Tensors
 from graft.model.cuts import Cut
+from graft.model.modes import pooled
 
 
 class Count:
@@ -33,13 +35,12 @@ def features(prefix: Prefix, data: Dataset, views: int = 1, *, stored: bool = Tr
 
     An empty prefix gives the data themselves.
     """
-    if not prefix:
+    cut = prefix.cut
+    if cut is None:
         return data
     if not stored:
-        name = prefix.cut.name  # type: ignore[union-attr]
-        return Streamed(data, lambda inputs: _counted(prefix, inputs)[name])
-    assert prefix.cut is not None
-    return sweep(prefix, [prefix.cut], data, views)[0]
+        return Streamed(data, lambda inputs: _counted(prefix, inputs)[cut.name])
+    return sweep(prefix, [cut], data, views)[0]
 
 
 def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *, pool: bool = False) -> list[Stored]:
@@ -57,27 +58,31 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     Count.hits += len(rows) - len(todo)
     step = prefix.form.batch
     asks = [todo[i : i + step] for i in range(0, len(todo), step)]
-    with tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar:
+    with (
+        tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar,
+        ExitStack() as open_stores,
+    ):
+        writers = [open_stores.enter_context(gathered(store)) for store in stores]
         for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
             outputs = _counted(prefix, batch, list(cuts))
-            for cut, store in zip(cuts, stores, strict=True):
+            for cut, write in zip(cuts, writers, strict=True):
                 h = pooled(outputs[cut.name]) if pool else outputs[cut.name]
-                store.write([names[i] for i in at], h.numpy())
+                write([names[i] for i in at], h.numpy())
             bar.update(len(at))
     if len(todo):
-        home.evict(home.limit(), keep=frozenset(ids.values()))
+        home.evict(home.limit(), keep=frozenset(store.prefix for store in stores))
     return [Stored(data, store) for store in stores]
 
 
-def _store(name: str, cut: Cut, pool: bool):  # type: ignore[no-untyped-def]
+def _store(name: str, cut: Cut, pool: bool) -> Store:
     if pool and len(cut.shape) > 1:
         blank = torch.zeros(1, *cut.shape)
         return open_store(key(name, "pooled"), "float32", tuple(pooled(blank).shape[1:]))
     return open_store(name, "float32", cut.shape)
 
 
-def _counted(prefix: Prefix, inputs: dict[str, torch.Tensor], cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
+def _counted(prefix: Prefix, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
     Count.passes += len(next(iter(inputs.values())))
     return prefix.run(inputs, cuts)

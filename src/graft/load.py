@@ -65,8 +65,8 @@ def load(
         raise DataError(f"None of the {len(found.rows)} files in {place} can be used. {reasons}")
 
     if twins := audit.case_twins([name for _, name, *_ in rows]):
-        pairs = ", ".join(f"{a!r} and {b!r}" for a, b in twins)
-        raise DataError(f"Some labels differ only in case or spaces: {pairs}. Are they one class? Give them one name.")
+        shown = ", ".join(f"{a!r} and {b!r}" for a, b in twins)
+        raise DataError(f"Some labels differ only in case or spaces: {shown}. Are they one class? Give them one name.")
     both = audit.contradictions([name for _, name, *_ in rows], [id for *_, id, _ in rows])
     skipped += [
         (item, f"the same file is labelled {' and '.join(both[id])}") for item, _, _, id, _ in rows if id in both
@@ -102,8 +102,8 @@ def load(
     if metric != "accuracy":
         big, small = outputs[max(counts, key=lambda c: counts[c])], outputs[min(counts, key=lambda c: counts[c])]
         notes.append(
-            f"The classes are uneven ({max(counts.values())} of {big!r}, {min(counts.values())} of {small!r} to train on), "
-            "so the metric is balanced accuracy: the mean over the classes."
+            f"The classes are uneven ({max(counts.values())} of {big!r}, {min(counts.values())} of {small!r} to train "
+            "on), so the metric is balanced accuracy: the mean over the classes."
         )
     pairs = audit.alike([row[4].get("hash", 0) for row in rows], [row[3] for row in rows], parts)
     if pairs:

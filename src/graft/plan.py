@@ -10,7 +10,7 @@ from graft.core.shelf import function
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
 
 
-def plan(task: Task, evidence: Evidence, strategy: str = "auto", budget: Budget = Budget()) -> Plan:  # noqa: B008
+def plan(task: Task, evidence: Evidence, strategy: str = "auto", budget: Budget = Budget()) -> Plan:
     """The strategy's plan, with what it is expected to cost.
 
     Args:
@@ -46,13 +46,19 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
     )
 
 
+def known(strategy: str) -> None:
+    """Refuse a strategy that does not exist, before anything slow is done for it."""
+    function("strategies", strategy)
+
+
 def explain(chosen: Plan) -> str:
     """A plan in plain sentences."""
     lines = [
-        f"{chosen.strategy} on {chosen.backbone.id}, about {_time(chosen.seconds)}, {chosen.store_bytes / 1e6:.0f} MB on disk, {chosen.peak_bytes / 1e9:.1f} GB of memory."
+        f"{chosen.strategy} on {chosen.backbone.id}, about {_time(chosen.seconds)}, "
+        f"{chosen.store_bytes / 1e6:.0f} MB on disk, {chosen.peak_bytes / 1e9:.1f} GB of memory."
     ]
-    for index, (phase, first) in enumerate(zip(chosen.phases, chosen.boundaries, strict=True)):
-        lines.append(f"  phase {index}: {_phase(phase, first, chosen)}")
+    for index, phase in enumerate(chosen.phases):
+        lines.append(f"  phase {index}: {_phase(phase, boundary(phase.train, len(chosen.stages)), chosen)}")
     return "\n".join([*lines, *(f"  {sentence}" for sentence in chosen.why)])
 
 
@@ -69,7 +75,7 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
 
 
 def _activations(evidence: Evidence, phase: Phase) -> int:
-    """Bytes alive in a training step: every learning stage's output, about six tensors of its size, weights and moments."""
+    """Bytes alive in a training step: about six tensors of each learning stage's size, weights and moments."""
     first = boundary(phase.train, len(evidence.stage_curve))
     if phase.solver == "exact":
         return 8 * evidence.n_train * evidence.stage_curve[-1].bytes

@@ -3,10 +3,9 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 import graft
 from graft.build import build, find, form_here
@@ -38,7 +37,7 @@ def rank(
     backbones: Sequence[str] | None = None,
     budget: Budget = Budget(),
     *,
-    seed: int = 0,  # noqa: B008
+    seed: int = 0,
 ) -> Ranking:
     """The candidates, best linear probe first, with every stage's probe and what was measured on the way.
 
@@ -148,11 +147,13 @@ class _Candidate:
         best = max(self.curve, key=lambda stage: stage.score)
         last = self.curve[-1]
         why = [
-            f"A linear probe on its features reaches {last.score:.3f} ± {last.error:.3f} ({task.metric}, cross-validated on {self.used} training examples)."
+            f"A linear probe on its features reaches {last.score:.3f} ± {last.error:.3f} ({task.metric}, "
+            f"cross-validated on {self.used} training examples)."
         ]
         if best.score > last.score + last.error:
             why.append(
-                f"Its best stage is {best.stage} ({best.score:.3f}), before the last: the last stages are made for another task."
+                f"Its best stage is {best.stage} ({best.score:.3f}), before the last: "
+                "the last stages are made for another task."
             )
         if self.used < len(task.train):
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
@@ -177,7 +178,7 @@ def _rounds(task: Task, opened: list[_Candidate], seconds: float) -> list[int]:
 
 
 def _subset(part: Part, size: int) -> Part:
-    """The first `size` examples of a fixed order in which the classes take turns: every subset holds the smaller ones."""
+    """The first `size` examples of a fixed order in which the classes take turns: a subset holds the smaller ones."""
     if size >= len(part):
         return part
     turns: dict[int, int] = {}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.core import home
+from graft.core.costs import boundary
 from graft.core.nouns import Plan, Ranking, Report
 
 INK, ACCENT, MUTED = "#1f2933", "#2a7f62", "#b8c4ce"
@@ -16,15 +17,16 @@ def pictures(ranking: Ranking, plan: Plan, report: Report, out: str | os.PathLik
     import matplotlib as mpl
 
     mpl.use("agg")
-    style = {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "text.color": INK,
-        "axes.edgecolor": MUTED,
-    }
     written = []
-    with mpl.rc_context(style):
+    with mpl.rc_context(
+        {
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "text.color": INK,
+            "axes.edgecolor": MUTED,
+        }
+    ):
         for name, draw in (("ranking", _ranking), ("stages", _stages), ("verdict", _verdict)):
             figure = draw(ranking, plan, report)
             with home.placed(Path(out) / f"{name}.png") as part:
@@ -72,7 +74,7 @@ def _stages(ranking: Ranking, plan: Plan, report: Report) -> Any:
         marker="o",
         capsize=3,
     )
-    first = plan.boundaries[-1] if plan.boundaries else len(one.stage_curve)
+    first = boundary(plan.phases[-1].train, len(one.stage_curve))
     axes.axvspan(-0.5, first - 0.5, color=MUTED, alpha=0.3, linewidth=0)
     axes.axvspan(first - 0.5, len(one.stage_curve) - 0.5, color=ACCENT, alpha=0.12, linewidth=0)
     for middle, word, there in (

@@ -8,7 +8,7 @@ from graft.adapt import adapt
 from graft.core.nouns import Artifact, Budget
 from graft.export import export
 from graft.load import load
-from graft.plan import plan
+from graft.plan import known, plan
 from graft.rank import rank
 from graft.report import pictures
 from graft.verify import verify
@@ -22,7 +22,7 @@ def transfer(
     out: str | os.PathLike[str] = "artifact",
     backbones: Sequence[str] | None = None,
     strategy: str = "auto",
-    budget: Budget = Budget(),  # noqa: B008
+    budget: Budget = Budget(),
     seed: int = 0,
     path: str | None = None,
     label: str | None = None,
@@ -40,6 +40,7 @@ def transfer(
         >>> transfer("photos/", out="artifact").sentence     # doctest: +SKIP
         'Transfer helped: starting from package/resnet18, …'
     """
+    known(strategy)
     task = load(data, path=path, label=label, seed=seed)  # files, table → Task
     ranking = rank(task, backbones, budget, seed=seed)  # which pretrained backbone suits it, measured
     chosen = plan(task, ranking[0], strategy, budget)  # what to freeze, what to train, for how long, and why

@@ -37,7 +37,7 @@ class _Entry:
     correct: np.ndarray  # (seeds, n) of bool
 
 
-def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:  # noqa: B008
+def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     """Compare the adapted model with everything that does not transfer, on the untouched test part.
 
     Rows: the adapted model over several seeds, its linear probe, every file on the `baselines` shelf, and the same
@@ -82,7 +82,7 @@ def _report(
     if hurt:
         verdict, reference = "negative", min(hurt, key=lambda row: row.gain[0])
     elif all(row.gain[1] > 0 for row in against):
-        verdict, reference = "positive", min(done, key=lambda row: row.gain[1])
+        verdict, reference = "positive", min(done or against, key=lambda row: row.gain[1])
     else:
         verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
     better = [rows[name] for name in harmed]
@@ -111,8 +111,8 @@ def _sentence(task: Task, run: Run, verdict: str, adapted: Row, reference: Row, 
     shown = f"{abs(gain):.1f} points (95 % interval {low:.1f} to {high:.1f})"
     if verdict == "positive":
         text = (
-            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % of "
-            f"{count} photos it has never seen; that beats the best without transfer, {rival}, by {shown}."
+            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % "
+            f"of {count} photos it has never seen; that beats the best without transfer, {rival}, by {shown}."
         )
     elif verdict == "negative":
         text = (
@@ -127,7 +127,7 @@ def _sentence(task: Task, run: Run, verdict: str, adapted: Row, reference: Row, 
             f"It cannot be told from {count} test photos whether transfer helped: the adapted model is {score} "
             f"{100 * adapted.score:.1f} %, {rival} on {100 * reference.score:.1f} %; the gain is {gain:.1f} points "
             f"(95 % interval {low:.1f} to {high:.1f})."
-            + (f" If the gain is real, about {enough} test photos would show it." if gain > 0 and enough else "")
+            + (f" If the gain is real, about {max(enough, count + 1)} would show it." if gain > 0 and enough else "")
         )
     if ships != "adapted":
         text += f" What ships is {ships.replace('_', ' ')}."
@@ -173,7 +173,10 @@ def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
 def _transferred(name: str, task: Task, runs: list[Run], part: Part, share: np.ndarray) -> _Entry:
     raw = _raw(task, part, runs[0])
     right = np.stack([_right(logits(task, run, raw), part) for run in runs])
-    mean = Cost(*(float(np.mean([getattr(run.cost, field) for run in runs])) for field in ("seconds", "cpu_seconds")))
+    mean = Cost(
+        seconds=float(np.mean([run.cost.seconds for run in runs])),
+        cpu_seconds=float(np.mean([run.cost.cpu_seconds for run in runs])),
+    )
     row = _row(name, right, share, float(np.mean([run.score for run in runs])), mean)
     return _Entry(replace(row, transfers=True, run=runs[0].key), right)
 
@@ -230,7 +233,7 @@ def described(name: str, task: Task, part: Part) -> np.ndarray:
 
 
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> _Entry:
-    """The same architecture from random weights: three rates on trial, the best on validation with the rest of the time."""
+    """The same architecture from random weights: three rates tried, the best by validation with the time left."""
     with spent() as cost:
         backbone = resized(run.plan.backbone, PIXELS)
         try:
@@ -249,8 +252,8 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
         def trained(rate: float, allowance: float) -> Run:
             phase = Phase(
                 train=("head", "stages[0:]"), steps=max(20, int(allowance * total)), lr=rate, backbone_lr=1.0, views=0,
-                stored=False, batch=size, weight_decay=0.05, smoothing=0.05, class_weights=uneven(task), dtype=dtype,
-                patience=10**6,
+                stored=False, batch_stats=True, batch=size, weight_decay=0.05, smoothing=0.05,
+                class_weights=uneven(task), dtype=dtype, patience=10**6,
             )  # fmt: skip
             return adapt(task, Plan(backbone, task.head, "scratch", (phase,), pretrained=False), run.seed)
 
@@ -267,7 +270,7 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
 
 
 def _state(run: Run) -> str:
-    """Saturated: it knows its training part by heart and validation has stood still for the last third of the epochs."""
+    """Saturated: it knows its training part by heart and validation stood still for the last third of the epochs."""
     epochs = [epoch for epoch in run.history if epoch.epoch]
     if len(epochs) < 6:
         return "unfinished"

@@ -1,6 +1,7 @@
 """Content keys: the same inputs give the same short name on every machine."""
 
 import hashlib
+import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,14 @@ def key(*parts: Any) -> str:
 def content_id(data: bytes) -> str:
     """The name of an example: a hash of its raw bytes."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def installed(package: str) -> str:
+    """The package with its version, where it is installed as one of that name."""
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return package
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

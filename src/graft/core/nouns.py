@@ -3,58 +3,11 @@
 Task → Evidence → Plan (of Phases) → Run → Report → Artifact
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
-class Part:
-    """Labelled examples, as columns of one length: where each one is, its class index, and the hash of its content."""
-
-    items: tuple[str, ...] = ()
-    targets: tuple[int, ...] = ()
-    ids: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __repr__(self) -> str:
-        return f"Part({len(self)} examples)"
-
-    def select(self, indices: Iterable[int]) -> "Part":
-        """The part that holds these rows, in this order."""
-        at = list(indices)
-        return Part(*(tuple(column[i] for i in at) for column in (self.items, self.targets, self.ids)))
-
-
-@dataclass(frozen=True)
-class Sealed:
-    """The test part. Nothing on the path but `verify` opens it, and every opening leaves its reason."""
-
-    part: Part = Part()
-    reasons: list[str] = field(default_factory=list, compare=False, metadata={"json": False})
-
-    def __len__(self) -> int:
-        return len(self.part)
-
-    def __repr__(self) -> str:
-        return f"Sealed({len(self)} examples, opened {len(self.reasons)} times)"
-
-    def open(self, reason: str) -> Part:
-        """The examples, for a stated reason."""
-        self.reasons.append(reason)
-        return self.part
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What reading the data showed. Nothing is dropped without a line here."""
-
-    found: int = 0  # files or rows seen
-    skipped: tuple[tuple[str, str], ...] = ()  # (where, why) of each one left out
-    moved: tuple[tuple[str, str], ...] = ()  # (where, why): exact duplicates brought into one part
-    near_duplicates: tuple[tuple[str, str], ...] = ()  # pairs that look alike and stand in different parts
-    notes: tuple[str, ...] = ()  # sentences for the person
+from graft.core.examples import Audit as Audit
+from graft.core.examples import Part as Part
+from graft.core.examples import Sealed as Sealed
 
 
 @dataclass(frozen=True)
@@ -76,7 +29,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Input:
-    """What a backbone expects to be fed: photos of `size` (height, width), normalised by mean and std (of 0-1 values)."""
+    """What a backbone is fed: photos of `size` (height, width), normalised by mean and std (of 0-1 values)."""
 
     size: tuple[int, int] = (224, 224)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -120,7 +73,7 @@ class Form:
     runtime: str = "eager"
     dtype: str = "float32"  # or bfloat16
     device: str = "cpu"
-    batch: int = 32  # always exactly this many rows, the last batch padded with zeros
+    batch: int = 32  # always exactly this many rows, a short last batch filled up
 
 
 @dataclass(frozen=True)
@@ -192,6 +145,7 @@ class Phase:
     weight_decay: float = 0.01  # decoupled; never on biases and norms
     smoothing: float = 0.0  # of the labels
     class_weights: bool = False  # weigh each class by the inverse of its share of the training part
+    batch_stats: bool = False  # batch norms learn the statistics of the batches; False: they keep the pretrained ones
     dtype: str = "float32"  # of the activations while training; weights stay float32
     stored: bool = True  # keep the frozen prefix's output; False: compute it for every batch (more than the disk holds)
     patience: int = 5  # epochs without a better validation before the phase ends; the best weights are restored

@@ -59,4 +59,4 @@ def _affordable(task: Task, evidence: Evidence, budget: Budget, phase: Phase, be
     wanted = min(MOST_STEPS, max(FEWEST_STEPS, EPOCHS * per_epoch))
     one, two = (seconds(task, evidence, (*before, replace(phase, steps=n * per_epoch))) for n in (1, 2))
     epochs = 1 + (SHARE * budget.seconds - one) / max(two - one, 1e-9)
-    return max(0, min(wanted, int(epochs * per_epoch)))
+    return max(0, min(wanted, int(epochs) * per_epoch))

@@ -36,7 +36,8 @@ def take(shelf: str, name: str) -> ModuleType:
         if not path.is_file():
             raise PlanError(f"There is no file {name}.")
         spec = importlib.util.spec_from_file_location(f"graft_user_{shelf}_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

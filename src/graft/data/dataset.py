@@ -20,6 +20,9 @@ T = TypeVar("T")
 class Modality(Protocol):
     """What a file on the `modalities` shelf gives."""
 
+    __name__: str
+    VERSION: str  # of what `prepare` and `vary` compute: part of every feature's key
+
     def decode(self, source: Any, short: int | None = None) -> Any:
         """A raw file (path or bytes) to an example."""
 
@@ -53,7 +56,7 @@ class Examples:
     def __init__(self, part: Part, modality: Modality, input: Input, seed: int = 0) -> None:
         self.part, self.modality, self.input, self.seed = part, modality, input, seed
         self.targets = np.asarray(part.targets, np.int64)
-        self._preparation = key(modality.__class__.__name__, getattr(modality, "VERSION", ""), input)
+        self._preparation = key(modality.__name__, modality.VERSION, input)
 
     def __len__(self) -> int:
         return len(self.part)

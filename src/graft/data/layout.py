@@ -10,7 +10,11 @@ from typing import Any
 
 from graft.core.errors import DataError, nearest
 
-PARTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "testing": "test"}  # fmt: skip
+PARTS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 PATH_NAMES = (
     "path",
@@ -73,8 +77,8 @@ def find(data: str | os.PathLike[str], suffixes: tuple[str, ...], path: str | No
     if not found.rows:
         shown = ", ".join(suffixes[:6])
         raise DataError(
-            f"No examples were found in {place}. It should hold one folder per class with files ({shown}, …), or train/, "
-            f"val/ and test/ with such folders, or be a table ({', '.join(TABLES)})."
+            f"No examples were found in {place}. It should hold one folder per class with files ({shown}, …), or "
+            f"train/, val/ and test/ with such folders, or be a table ({', '.join(TABLES)})."
             + (
                 f" {len(found.skipped)} entries were left out, such as {found.skipped[0][0]}: {found.skipped[0][1]}."
                 if found.skipped
@@ -195,7 +199,8 @@ def _table(place: Path, suffixes: tuple[str, ...], path: str | None, label: str 
             found.rows.append((str(where.absolute()), text, part))
     if not found.rows:
         raise DataError(
-            f"None of the {len(rows)} rows of {place} is usable; the first: {found.skipped[0][0]}: {found.skipped[0][1]}."
+            f"None of the {len(rows)} rows of {place} is usable; the first: "
+            f"{found.skipped[0][0]}: {found.skipped[0][1]}."
         )
     return found
 

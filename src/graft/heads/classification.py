@@ -38,7 +38,8 @@ def metric(logits: np.ndarray, targets: np.ndarray, name: str = "accuracy") -> f
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    shares: np.ndarray = shifted / shifted.sum(-1, keepdims=True)
+    return shares
 
 
 def answer(probability: np.ndarray, outputs: Sequence[str]) -> dict[str, Any]:

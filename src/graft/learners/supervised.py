@@ -12,7 +12,8 @@ import torch
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Epoch, Phase
 from graft.data.dataset import Dataset, ahead, chunks
-from graft.model.chain import Chain, Rest, is_norm, precision
+from graft.model.chain import Chain, Rest
+from graft.model.modes import is_norm, precision
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def rate(step: int, steps: int, warmup: float) -> float:
 
 
 def batches(count: int, size: int, seed: int) -> list[np.ndarray]:
-    """One epoch's rows, shuffled by the seed; a last batch of a single row joins the one before (batch norm needs two)."""
+    """One epoch's rows, shuffled by the seed; a last batch of one row joins the one before (batch norm needs two)."""
     order = np.random.default_rng(seed).permutation(count)
     cut = [order[at] for at in chunks(count, size)]
     if len(cut) > 1 and len(cut[-1]) == 1:
@@ -116,7 +117,7 @@ def fit(
     for epoch in range(max(1, start), epochs + 1):
         began = time.perf_counter()
         torch.manual_seed(hash_seed(seed, index, epoch))
-        rest.train()
+        rest.train(phase.batch_stats)
         losses, right, seen, lr = [], [], [], 0.0
         order = batches(len(train), phase.batch, hash_seed(seed, index, epoch))
         order = order[: phase.steps - (epoch - 1) * per_epoch]
@@ -126,7 +127,7 @@ def fit(
             lr = rate((epoch - 1) * per_epoch + number, phase.steps, phase.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = phase.lr * group["scale"] * lr
-            rest.train()  # a streamed prefix has just run in eval mode
+            rest.train(phase.batch_stats)  # a streamed prefix has just run in eval mode
             with precision(phase.dtype, device.type):
                 logits = rest(batch)
             loss_now = objective.loss(logits, batch["y"])

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+import PIL
 from PIL import ExifTags, Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -33,6 +34,7 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
 )
+VERSION = f"1, Pillow {PIL.__version__}"  # of what `prepare` and `vary` compute; decoding differs between Pillows
 MAX_PIXELS = 89_478_485  # where PIL begins to suspect a bomb: 0.36 GB in memory, more than nearly all cameras have
 HASH_SHORT = 32  # half the short side, in pixels, from which a resized or saved-again copy keeps nearly the same hash
 AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: half still shows what a photo is of

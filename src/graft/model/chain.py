@@ -7,19 +7,18 @@ eval mode, always at one batch size; the rest is the same untouched module, its 
 stored output.
 """
 
-import contextlib
-import importlib.metadata
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from graft.core.errors import BackboneError, PlanError, nearest
-from graft.core.keys import key
+from graft.core.keys import installed, key
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
+from graft.model.modes import content, detached, evaluating, is_channels_last, is_norm, precision
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -109,7 +108,7 @@ class Chain:
         self.boundary = next(learning, len(self.stages))
         return self.boundary
 
-    def split(self, boundary: int | None = None, form: Form = Form()) -> tuple["Prefix", "Rest"]:  # noqa: B008
+    def split(self, boundary: int | None = None, form: Form = Form()) -> tuple["Prefix", "Rest"]:
         """The frozen prefix before the boundary, and the rest."""
         at = self.boundary if boundary is None else boundary
         cut = self.stages[at - 1] if at else None
@@ -125,16 +124,16 @@ class Chain:
         shape[0] = rows if inputs else 1  # alone, one row is enough: the stored output brings the others
         device = next(iter(batch.values())).device
         blank = torch.zeros(shape, dtype=self.example[self.main].dtype, device=device)
-        name = tuple(shape[1:])
-        if name not in self._templates:
-            self._templates[name] = self._record({self.main: blank[:1], **{n: v[:1] for n, v in inputs.items()}})
-        return {self.main: blank, **inputs}, self._templates[name]
+        size = tuple(shape[1:])
+        if size not in self._templates:
+            self._templates[size] = self._record({self.main: blank[:1], **{n: v[:1] for n, v in inputs.items()}})
+        return {self.main: blank, **inputs}, self._templates[size]
 
     def _record(self, inputs: Tensors) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
         hooks = [
             self.network.get_submodule(cut.name).register_forward_hook(
-                lambda _m, _i, out, name=cut.name: outputs.__setitem__(name, _detached(out))
+                lambda _m, _i, out, name=cut.name: outputs.__setitem__(name, detached(out))
             )
             for cut in self.cuts
         ]
@@ -165,15 +164,15 @@ class Prefix:
         for stage in self.chain.stages:
             modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
             packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
-            state = {n: parameters[n] for n in stage.parameters if n in parameters}
+            state: dict[str, torch.Tensor] = {n: parameters[n] for n in stage.parameters if n in parameters}
             state |= {n: b for n, b in buffers.items() if n.rpartition(".")[0] in modules}
             fresh = sorted(state.keys() - seen)
             seen |= state.keys()
             name = key(
                 name,
-                [_version(package) for package in packages],
+                [installed(package) for package in packages],
                 [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
-                *(part for n in fresh for part in (n, _bytes(state[n]))),
+                *(part for n in fresh for part in (n, content(state[n]))),
             )
             ids[stage.name] = name
             if self.cut and stage.name == self.cut.name:
@@ -245,14 +244,18 @@ class Rest:
         # A module inside another finished one is never called.
         self._done = [n for n in done if not any(n.startswith(f"{other}.") for other in done)]
 
-    def train(self) -> "Rest":
-        """Training mode for what learns; what is frozen stays in eval mode, its statistics untouched."""
+    def train(self, batch_stats: bool = True) -> "Rest":
+        """Training mode for what learns; what is frozen stays in eval mode, its statistics untouched.
+
+        Without `batch_stats` so do all batch norms: their scale and shift may learn, their statistics stay.
+        """
         self.network.train()
         for name in self.cut.modules if self.cut else ():
             self.network.get_submodule(name).training = False
         for module in self.network.modules():
             own = list(module.parameters(recurse=False))
-            if is_norm(module) and own and not any(p.requires_grad for p in own):
+            kept = not batch_stats and hasattr(module, "running_mean")
+            if kept or (is_norm(module) and own and not any(p.requires_grad for p in own)):
                 module.training = False
         return self
 
@@ -267,7 +270,8 @@ class Rest:
             return self.network(**{name: batch[name] for name in self.chain.example})
         h = batch["h"]
         inputs, outputs = self.chain.template(batch, len(h))
-        if _channels_last(first(outputs[self.cut.name])):  # stored rows lie plainly; the network goes on in its own layout
+        if is_channels_last(first(outputs[self.cut.name])):
+            # Stored rows lie plainly; the network goes on in its own layout.
             h = h.contiguous(memory_format=torch.channels_last)
         stubs = []
         for name in self._done:
@@ -276,7 +280,7 @@ class Rest:
             dead = torch.zeros_like(first(out)).expand(len(inputs[self.chain.main]), *first(out).shape[1:])
             value = replaced(out, h if name == self.cut.name else dead)
             module = self.network.get_submodule(name)
-            module.forward = lambda *_a, _value=value, **_k: _value  # type: ignore[method-assign,assignment]
+            module.forward = lambda *_a, _value=value, **_k: _value
             stubs.append(module)
         try:
             return self.network(**inputs)
@@ -287,59 +291,3 @@ class Rest:
 
 class _Reached(Exception):
     """The forward pass has reached the last cut asked for."""
-
-
-def is_norm(module: nn.Module) -> bool:
-    """Whether a module normalises: batch norm of any kind, layer, group or RMS norm."""
-    return "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
-
-
-def is_map(shape: Iterable[int]) -> bool:
-    """Whether a shape is a stack of feature maps with the channels first: (B, C, h, w)."""
-    size = list(shape)
-    return len(size) == 4 and not (size[1] == size[2] != size[3])
-
-
-def pooled(h: torch.Tensor) -> torch.Tensor:
-    """One vector an example: the mean over positions of maps (either layout) or tokens. (B, …) → (B, D)."""
-    if h.ndim == 4:
-        return h.mean((2, 3)) if is_map(h.shape) else h.mean((1, 2))
-    return h.mean(1) if h.ndim == 3 else h.flatten(1)
-
-
-@contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode within the block; each module's own mode afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
-def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:
-    """Activations in bfloat16 where that is asked for; weights stay float32."""
-    if dtype == "bfloat16":
-        return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
-    return contextlib.nullcontext()
-
-
-def _channels_last(tensor: torch.Tensor) -> bool:
-    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
-
-
-def _detached(output: Any) -> Any:
-    return torch.utils._pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, output)
-
-
-def _bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
-
-
-def _version(package: str) -> str:
-    try:
-        return f"{package} {importlib.metadata.version(package)}"
-    except importlib.metadata.PackageNotFoundError:
-        return package

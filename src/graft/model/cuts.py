@@ -8,6 +8,7 @@ computes them again on resume.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -182,7 +183,7 @@ def group(cuts: list[Cut], most: int = 8) -> list[Cut]:
 
     stages = split(list(range(len(kept))), shared + 1)
     while len(stages) > 1:
-        costs = [share(a) + share(b) for a, b in zip(stages, stages[1:], strict=False)]
+        costs = [share(a) + share(b) for a, b in pairwise(stages)]
         at = min(range(len(costs)), key=costs.__getitem__)
         small = min(share(stages[at]), share(stages[at + 1])) < 0.02
         if len(stages) <= most and not small:

@@ -7,7 +7,7 @@ from graft.core.nouns import Input
 
 
 class Normalise(nn.Module):
-    """Raw uint8 pixels (B, 3, h, w) to the floats a backbone was pretrained on; part of the network, so it is never lost."""
+    """Raw uint8 pixels (B, 3, h, w) to the floats a backbone was pretrained on; part of the network, so never lost."""
 
     def __init__(self, spec: Input) -> None:
         super().__init__()

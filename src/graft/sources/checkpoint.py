@@ -20,7 +20,7 @@ from graft.core.shelf import take
 if TYPE_CHECKING:
     from torch import nn
 
-LIBRARIES = ("timm/", "torchvision/")
+LIBRARIES = ("timm/", "torchvision/", "tiny/")
 NEWEST = 8  # runs offered unasked: each one costs a ranking pass
 
 
@@ -94,7 +94,8 @@ def _library(architecture: str) -> tuple[str, str]:
     library, _, name = architecture.partition("/")
     if not architecture.startswith(LIBRARIES) or not name:
         raise BackboneError(
-            f"{architecture!r} does not name an architecture. Write timm/<name> or torchvision/<name> before the @."
+            f"{architecture!r} does not name an architecture. Write timm/<name>, torchvision/<name> "
+            "or tiny/net before the @."
         )
     return library, name
 

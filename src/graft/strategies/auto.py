@@ -16,16 +16,23 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     if evidence.per_class < FEW:
         why = f"The rarest class has {evidence.per_class} training examples, under {FEW}: only the head is fitted."
     elif room <= last.error:
-        why = f"The probe's error, {room:.3f}, is within its standard error, {last.error:.3f}: tuning could not show a gain."
+        why = (
+            f"The probe's error, {room:.3f}, is within its standard error, {last.error:.3f}: "
+            "tuning could not show a gain."
+        )
     elif first is None:
         cost = seconds(task, evidence, (head, fine_tuning(task, evidence, budget, depth - 1, (head,))))
-        why = f"Tuning even the last stage would take {cost:.0f} s, over the {SHARE * budget.seconds:.0f} s set aside for it."
+        why = (
+            f"Tuning even the last stage would take {cost:.0f} s, over the {SHARE * budget.seconds:.0f} s set aside "
+            "for it."
+        )
     else:
         tuned = fine_tuning(task, evidence, budget, first, (head,))
         lines = [
-            f"The probe leaves {room:.3f} to gain, over its standard error of {last.error:.3f}, with {evidence.per_class} training examples of the rarest class: LP-FT.",
-            f"{depth - first} of {depth} stages learn, from {evidence.stage_curve[first].stage}: the most that fits in {SHARE * budget.seconds:.0f} s. "
-            "Where validation does not improve, the probe is kept.",
+            f"The probe leaves {room:.3f} to gain, over its standard error of {last.error:.3f}, with "
+            f"{evidence.per_class} training examples of the rarest class: LP-FT.",
+            f"{depth - first} of {depth} stages learn, from {evidence.stage_curve[first].stage}: the most that fits "
+            f"in {SHARE * budget.seconds:.0f} s. Where validation does not improve, the probe is kept.",
         ]
         return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=tuple(lines))
     return Plan(evidence.backbone, task.head, "linear_probe", (head,), why=(why,))

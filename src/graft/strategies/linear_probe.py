@@ -6,5 +6,8 @@ from graft.core.phases import exact_head
 
 def linear_probe(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     """One phase, solved on features that ranking has already stored."""
-    why = f"A linear probe fits {len(task.outputs)} outputs on frozen features: nothing is forgotten, and it takes seconds."
+    why = (
+        f"A linear probe fits {len(task.outputs)} outputs on frozen features: nothing is forgotten, "
+        "and it takes seconds."
+    )
     return Plan(evidence.backbone, task.head, "linear_probe", (exact_head(task),), why=(why,))

@@ -1,4 +1,4 @@
-"""LP-FT: a linear probe first, then fine-tuning from it (Kumar et al. 2022): a random head would distort the features."""
+"""LP-FT: a linear probe first, then fine-tuning from it (Kumar et al. 2022): a random head distorts the features."""
 
 from graft.core.nouns import Budget, Evidence, Plan, Task
 from graft.core.phases import deepest, exact_head, fine_tuning
@@ -7,8 +7,12 @@ from graft.core.phases import deepest, exact_head, fine_tuning
 def lp_ft(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     """The exact head, then every stage that the budget lets learn; the probe is kept where tuning does not beat it."""
     first = deepest(task, evidence, budget)
-    at = len(evidence.stage_curve) - 1 if first is None else first
+    depth = len(evidence.stage_curve)
+    at = depth - 1 if first is None else first
     head = exact_head(task)
     tuned = fine_tuning(task, evidence, budget, at, (head,))
-    why = f"LP-FT starts from the exact head and tunes {len(evidence.stage_curve) - at} of {len(evidence.stage_curve)} stages, those that {budget.seconds:.0f} s allow."
+    why = (
+        f"LP-FT starts from the exact head and tunes {depth - at} of {depth} stages, "
+        f"those that {budget.seconds:.0f} s allow."
+    )
     return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=(why,))

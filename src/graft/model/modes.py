@@ -1,0 +1,60 @@
+"""Small facts about modules and tensors: norms, maps, layout, content, pooling, eval mode, precision."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module normalises: batch norm of any kind, layer, group or RMS norm."""
+    return "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
+
+
+def is_map(shape: Iterable[int]) -> bool:
+    """Whether a shape is a stack of feature maps with the channels first: (B, C, h, w)."""
+    size = list(shape)
+    return len(size) == 4 and not (size[1] == size[2] != size[3])
+
+
+def is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether maps lie in memory position by position, each with all its channels, and in no other way."""
+    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def content(tensor: torch.Tensor) -> bytes:
+    """The bytes of a tensor's values, the same in any layout and on any device."""
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+
+
+def detached(output: Any) -> Any:
+    """A module's output, whatever its structure, with no gradient attached to its tensors."""
+    return torch.utils._pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, output)
+
+
+def pooled(h: torch.Tensor) -> torch.Tensor:
+    """One vector an example: the mean over positions of maps (either layout) or tokens. (B, …) → (B, D)."""
+    if h.ndim == 4:
+        return h.mean((2, 3)) if is_map(h.shape) else h.mean((1, 2))
+    return h.mean(1) if h.ndim == 3 else h.flatten(1)
+
+
+@contextlib.contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Eval mode within the block; each module's own mode afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Activations in bfloat16 where that is asked for; weights stay float32."""
+    if dtype == "bfloat16":
+        return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
+    return contextlib.nullcontext()
