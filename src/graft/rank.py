@@ -41,6 +41,9 @@ def rank(
 ) -> Ranking:
     """The candidates, best linear probe first, with every stage's probe and what was measured on the way.
 
+    Candidates within one standard error of the best cannot be told apart: of these the fastest comes first, since it
+    can be tuned deeper in the same time.
+
     Half of the candidates are dropped after each round (successive halving, Jamieson & Talwalkar 2016), the examples
     doubling, if there is not time for all of them on all examples. Features are kept, so no example is run twice.
 
@@ -85,6 +88,7 @@ def rank(
         alive = sorted(alive, key=lambda c: -c.scores["probe"])
         if size != sizes[-1]:
             alive = alive[: max(2, (len(alive) + 1) // 2)]
+    alive = _cheapest_first(alive)
     alive[0].time_training(task, seed)
     order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
     result = _ranking(task, order, tuple(failed), time.perf_counter() - began)
@@ -164,6 +168,15 @@ class _Candidate:
         )  # fmt: skip
 
 
+def _cheapest_first(alive: list[_Candidate]) -> list[_Candidate]:
+    """Of those within one standard error of the best probe, which cannot be told apart, the fastest comes first."""
+    best = alive[0]
+    floor = best.scores["probe"] - best.curve[-1].error
+    tied = [c for c in alive if c.scores["probe"] >= floor]
+    first = min(tied, key=lambda c: sum(c.seconds))
+    return [first, *(c for c in alive if c is not first)]
+
+
 def _rounds(task: Task, opened: list[_Candidate], seconds: float) -> list[int]:
     """Numbers of examples, ending with all of them; one round if there is time for every candidate on everything."""
     total, size = len(task.train), len(task.train)
@@ -200,6 +213,12 @@ def _ranking(task: Task, order: list[_Candidate], failed: tuple[tuple[str, str],
     why = [
         f"{best.backbone.id} is first of {len(evidence)}: probe {best.scores['probe']:.3f} ± {best.probe_error:.3f}."
     ]
+    top = max(full, key=lambda e: e.scores["probe"])
+    if top is not best:
+        why.append(
+            f"{top.backbone.id} is slower, and its {top.scores['probe']:.3f} is within its standard error of "
+            f"{top.probe_error:.3f}."
+        )
     if len(full) > 1:
         why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {random:.3f}.")
     if static is not None:

@@ -148,7 +148,7 @@ class Phase:
     batch_stats: bool = False  # batch norms learn the statistics of the batches; False: they keep the pretrained ones
     dtype: str = "float32"  # of the activations while training; weights stay float32
     stored: bool = True  # keep the frozen prefix's output; False: compute it for every batch (more than the disk holds)
-    patience: int = 5  # epochs without a better validation before the phase ends; the best weights are restored
+    patience: int = 10  # epochs without a better validation before the phase ends; the best weights are restored
 
 
 @dataclass(frozen=True)

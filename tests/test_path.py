@@ -1,0 +1,336 @@
+"""The path, as users walk it: verbs, command line, verdicts, resume. Offline, with the built-in backbones."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import graft
+from graft.core.nouns import Budget, Phase, Plan
+
+FAST = Budget(seconds=20)
+ONE = "tiny/shapes"
+
+
+def graft_cli(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "graft.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def walked(tiny_place, photos, tmp_path_factory):
+    """The whole path walked once through the command line: (artifact JSON, folder, stderr)."""
+    out = tmp_path_factory.mktemp("walk") / "model"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRAFT_HOME", str(tiny_place))
+        done = graft_cli("transfer", photos, "--out", out, "--backbone", ONE, "--budget", "20s", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), out, done.stderr
+
+
+def test_transfer_writes_one_json_object_and_an_artifact(walked):
+    artifact, out, _ = walked
+    assert artifact["verdict"] in ("positive", "inconclusive", "negative")
+    assert artifact["parity"] <= 1e-4
+    assert {"card.json", "weights.safetensors", "model.onnx", "ranking.png", "stages.png", "verdict.png"} <= {
+        entry.name for entry in out.iterdir()
+    }
+    assert not [entry for entry in out.iterdir() if entry.suffix in (".pkl", ".pt", ".pth", ".bin")]
+
+
+def test_predict_answers_in_order_and_survives_bad_files(walked, photos, tmp_path):
+    _, out, _ = walked
+    good = sorted(Path(photos).rglob("*.jpg"))[::7][:3]
+    bad = tmp_path / "broken.jpg"
+    bad.write_bytes(good[0].read_bytes()[:200])
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\n" + "".join(f"{g},whatever\n" for g in good[:2]))
+    done = graft_cli("predict", out, good[0], bad, tmp_path / "none.jpg", good[1], table, "--json")
+    assert done.returncode == 0, done.stderr
+    answers = json.loads(done.stdout)
+    assert [a["input"] for a in answers] == [
+        *map(str, (good[0], bad, tmp_path / "none.jpg", good[1])),
+        *map(str, good[:2]),
+    ]
+    assert ["error" in a for a in answers] == [False, True, True, False, False, False]
+    for a in answers:
+        if "error" not in a:
+            assert set(a) == {"input", "label", "probability", "probabilities"}
+            assert a["probability"] == max(a["probabilities"].values())
+            assert abs(sum(a["probabilities"].values()) - 1) < 1e-4
+    assert answers[0]["probabilities"] == answers[4]["probabilities"]
+
+
+def test_predict_reads_standard_input(walked, photos):
+    _, out, _ = walked
+    photo = next(iter(sorted(Path(photos).rglob("*.jpg"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "graft.cli", "predict", str(out), "-", "--json"],
+        input=photo.read_bytes(), capture_output=True, check=False,
+    )  # fmt: skip
+    (answer,) = json.loads(done.stdout)
+    assert answer["input"] == "-"
+    assert answer["label"]
+
+
+def test_predictor_needs_no_torch(walked, photos):
+    _, out, _ = walked
+    photo = next(iter(sorted(Path(photos).rglob("*.jpg"))))
+    code = f"import sys, graft; graft.open({str(out)!r}).predict([{str(photo)!r}]); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_a_changed_byte_in_an_artifact_is_named(walked, tmp_path):
+    _, out, _ = walked
+    copy = shutil.copytree(out, tmp_path / "copy")
+    data = bytearray((copy / "weights.safetensors").read_bytes())
+    data[-1] ^= 1
+    (copy / "weights.safetensors").write_bytes(data)
+    done = graft_cli("predict", copy, "x.jpg")
+    assert done.returncode == 2
+    assert "weights.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_steps_read_and_write_the_same_nouns(tiny_home, photos, tmp_path):
+    done = graft_cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", "linear_probe")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    plan["phases"][0]["class_weights"] = True
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    run = graft_cli("adapt", photos, "--plan", tmp_path / "plan.json")
+    assert run.returncode == 0, run.stderr
+    (tmp_path / "run.json").write_text(run.stdout)
+    assert json.loads(run.stdout)["plan"]["phases"][0]["class_weights"] is True
+    report = graft_cli("verify", photos, "--run", tmp_path / "run.json", "--budget", "20s", "--quiet")
+    assert report.returncode == 0, report.stderr
+    assert json.loads(report.stdout)["verdict"]
+    plan["phases"][0]["class_weight"] = True
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    wrong = graft_cli("adapt", photos, "--plan", tmp_path / "plan.json")
+    assert wrong.returncode == 2
+    assert "class_weights" in wrong.stderr  # the nearest name is offered
+
+
+def test_asking_twice_computes_nothing(tiny_home, photos):
+    from graft.features import Count
+
+    task = graft.load(photos)
+    ranking = graft.rank(task, [ONE], FAST)
+    chosen = graft.plan(task, ranking[0], "lp_ft", FAST)
+    run = graft.adapt(task, chosen)
+    before = Count.passes
+    assert graft.rank(task, [ONE], FAST) == ranking
+    assert graft.adapt(task, chosen) == run
+    assert Count.passes == before
+    # A second seed of the same plan uses the stored features too, where nothing but a kept view is needed.
+    probe = graft.plan(task, ranking[0], "linear_probe", FAST)
+    graft.adapt(task, probe, seed=0)
+    before = Count.passes
+    graft.adapt(task, probe, seed=1)
+    assert Count.passes == before
+
+
+def fresh_home(tiny_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that holds the tiny weights and nothing that another test computed."""
+    shutil.copytree(tiny_place / "weights", tmp_path / "fresh" / "weights")
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "fresh"))
+
+
+def test_adding_examples_computes_only_those(tiny_home, photos, tmp_path, monkeypatch):
+    """Features are keyed by content: only files that were never seen go through the prefix."""
+    from graft.features import Count
+
+    fresh_home(tiny_home, tmp_path, monkeypatch)
+    more = shutil.copytree(photos, tmp_path / "more")
+    first = graft.load(more)
+    graft.adapt(first, graft.plan(first, graft.rank(first, [ONE], FAST)[0], "linear_probe", FAST))
+    seen = {*first.train.ids, *first.val.ids}
+    rng = np.random.default_rng(5)
+    for label in first.outputs:
+        Image.fromarray(rng.integers(0, 256, (50, 60, 3), dtype=np.uint8)).save(more / label / "new.png")
+    second = graft.load(more)
+    new = {*second.train.ids, *second.val.ids} - seen
+    before = Count.passes
+    graft.adapt(second, Plan(graft.find(ONE), "classification", "linear_probe", (Phase(("head",), solver="exact"),)))
+    assert Count.passes - before == len(new)
+
+
+def test_a_harmful_source_is_called_negative_and_not_shipped(tiny_home, photos, tmp_path):
+    """tiny/noise has filters that average everything away; a linear model on small pixels must win, and ship."""
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, ["tiny/noise"], FAST)[0], "linear_probe", FAST))
+    report = graft.verify(task, run, FAST)
+    assert report.verdict == "negative"
+    assert report.gain[2] < 0
+    assert report.ships != "adapted"
+    assert report.ships.replace("_", " ") in report.sentence
+    artifact = graft.export(task, run, report, tmp_path / "out")
+    assert artifact.ships == report.ships
+    right = [
+        a["label"] == task.outputs[t]
+        for a, t in zip(graft.open(tmp_path / "out").predict(task.val.items), task.val.targets, strict=True)
+    ]
+    assert np.mean(right) > 1.5 / len(task.outputs)
+
+
+def test_only_verify_opens_the_test_part(tiny_home, photos):
+    task = graft.load(photos)
+    chosen = graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST)
+    run = graft.adapt(task, chosen)
+    assert task.test.reasons == []
+    graft.verify(task, run, replace(FAST, seconds=20.5))  # another budget, so that no stored report answers
+    assert len(task.test.reasons) == 1
+
+
+def test_the_scratch_row_states_its_terms(tiny_home, photos):
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    report = graft.verify(task, run, FAST)
+    scratch = next(row for row in report.rows if row.name == "scratch")
+    assert scratch.trials == 3
+    assert scratch.budget > 0
+    assert scratch.state in ("saturated", "unfinished")
+    assert "px" in scratch.note
+    if report.verdict == "positive":
+        done = [row for row in report.rows if not row.transfers and row.state != "unfinished"]
+        assert report.reference in [row.name for row in done]
+
+
+def long_plan() -> Plan:
+    phases = (
+        Phase(("head",), solver="exact"),
+        Phase(("head", "stages[2:]"), steps=240, views=2, batch=16, patience=999),
+    )
+    return Plan(graft.find(ONE), "classification", "by hand", phases)
+
+
+def test_a_killed_run_goes_on_and_ends_in_the_same_weights(tiny_home, photos, tmp_path, monkeypatch):
+    """kill -9 in the middle of training; the next call resumes and gives the bits of an uninterrupted run."""
+    from safetensors.numpy import load_file
+
+    code = (
+        "import sys, graft, graft.adapt\n"
+        "sys.modules['graft.adapt'].EVERY = 0.0\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from test_path import long_plan\n"
+        "print(graft.adapt(graft.load(sys.argv[1]), long_plan(), seed=3).key)\n"
+    )
+    command = [sys.executable, "-c", code, str(photos), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    place = Path(os.environ["GRAFT_HOME"]) / "runs"
+    deadline = time.monotonic() + 60
+    while not (found := list(place.glob("*/checkpoint/state.safetensors"))) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert found, "no checkpoint was written"
+    assert not (found[0].parent.parent / "run.json").exists(), "the run was over before it was killed"
+    resumed = graft.adapt(graft.load(photos), long_plan(), seed=3)
+    fresh_home(tiny_home, tmp_path, monkeypatch)
+    whole = graft.adapt(graft.load(photos), long_plan(), seed=3)
+    assert whole.weights != resumed.weights
+    assert [replace(e, seconds=0) for e in whole.history if e.epoch] == [
+        replace(e, seconds=0) for e in resumed.history if e.epoch
+    ]
+    a, b = load_file(whole.weights), load_file(resumed.weights)
+    assert a.keys() == b.keys()
+    assert all(np.array_equal(a[n], b[n]) for n in a)
+
+
+def test_two_processes_share_a_home(tiny_home, photos, tmp_path):
+    commands = [
+        [sys.executable, "-m", "graft.cli", "adapt", str(photos), "--backbone", ONE, "--budget", "21s", "--quiet"]
+        for _ in range(2)
+    ]
+    both = [subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for c in commands]
+    answers = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], answers
+    runs = [json.loads(out) for out, _ in answers]
+    assert runs[0]["key"] == runs[1]["key"]
+
+
+def test_ctrl_c_leaves_in_one_line(tiny_home, photos):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "graft.cli", "rank", str(photos), "--budget", "22s", "--backbone", ONE, "tiny/random"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    process.stderr.readline()  # the task has been read
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in errors
+
+
+def test_finished_runs_are_candidates(tiny_home, photos):
+    from graft.rank import candidates
+
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    assert f"checkpoint/{run.key}" in [b.id for b in candidates("image")]
+    again = graft.rank(task, [f"checkpoint/{run.key}"], FAST)
+    assert again[0].scores["probe"] > 0.5
+
+
+@pytest.mark.parametrize("strategy", ["linear_probe", "full", "lp_ft", "discriminative", "gradual", "auto"])
+def test_every_strategy_runs(strategy, tiny_home, photos):
+    from safetensors.torch import load_file
+
+    from graft.build import build
+
+    task = graft.load(photos)
+    budget = Budget(seconds=8)
+    chosen = graft.plan(task, graft.rank(task, [ONE], budget)[0], strategy, budget)
+    run = graft.adapt(task, chosen)
+    assert np.isfinite(run.score)
+    assert run.score > 1 / len(task.outputs)
+    before, _ = build(chosen.backbone, chosen.head, len(task.outputs))
+    after = load_file(run.weights)
+    first = min(chosen.boundaries)
+    frozen = before.stages[first - 1] if first else None
+    if frozen:
+        for name, value in before.network.state_dict().items():
+            if name in frozen.parameters or name.rpartition(".")[0] in frozen.modules:
+                assert (value == after[name]).all(), f"{name} is frozen and moved"
+    if len(chosen.phases) > 1 or strategy == "full":
+        assert any(
+            not (v == after[n]).all() for n, v in before.network.state_dict().items() if n.startswith("backbone")
+        )
+
+
+def test_faults_of_a_plan_are_reported_together(tiny_home, photos):
+    task = graft.load(photos)
+    phases = (Phase(("stages[9:]",), steps=5), Phase(("haed",), steps=5), Phase(("head",), steps=0, lr=0))
+    with pytest.raises(graft.PlanError) as caught:
+        graft.adapt(task, Plan(graft.find(ONE), "classification", "x", phases))
+    text = str(caught.value)
+    for word in ("Phase 0", "stages[9:]", "Phase 1", "head", "Phase 2", "steps", "lr is"):
+        assert word in text
+
+
+def test_own_strategy_file(tiny_home, photos, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from graft.core.nouns import Phase, Plan\n"
+        "def mine(task, evidence, budget):\n"
+        "    return Plan(evidence.backbone, task.head, 'mine', (Phase(('head',), solver='exact'),), why=('Because.',))\n"
+    )
+    done = graft_cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", tmp_path / "mine.py")
+    assert done.returncode == 0, done.stderr
+    assert "Because." in json.loads(done.stdout)["why"]
