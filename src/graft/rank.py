@@ -57,9 +57,13 @@ def rank(
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
     name = key("rank", graft.__version__, task.key, [(b.id, b.revision, b.sha256) for b in pool], budget.seconds, seed)
-    stored = home.recall("rank", name, Ranking)
-    if stored is not None:
-        return stored
+    # What could not be fetched now may be fetched next time: only a complete ranking is kept.
+    return home.remember(
+        "rank", name, Ranking, lambda: _rank(task, pool, budget, seed), lambda result: not result.failed
+    )
+
+
+def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Ranking:
     began = time.perf_counter()
     opened: list[_Candidate] = []
     failed: list[tuple[str, str]] = []
@@ -70,7 +74,7 @@ def rank(
         try:
             opened.append(_Candidate.open(backbone, task, seed))
         except GraftError as error:
-            if backbones and len(pool) == 1:
+            if len(pool) == 1:
                 raise
             failed.append((backbone.id, str(error)))
     for id, why in failed:
@@ -91,10 +95,7 @@ def rank(
     alive = _cheapest_first(alive)
     alive[0].time_training(task, seed)
     order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
-    result = _ranking(task, order, tuple(failed), time.perf_counter() - began)
-    if not failed:  # what could not be fetched now may be fetched next time
-        home.remember("rank", name, Ranking, lambda: result)
-    return result
+    return _ranking(task, order, tuple(failed), time.perf_counter() - began)
 
 
 @dataclass

@@ -103,14 +103,20 @@ def touch(path: Path) -> None:
         os.utime(path)
 
 
-def remember(verb: str, name: str, kind: type[T], compute: Callable[[], T]) -> T:
-    """The verb's stored result under this key, computed and stored first where there is none."""
+def remember(
+    verb: str, name: str, kind: type[T], compute: Callable[[], T], keep: Callable[[T], bool] = lambda _: True
+) -> T:
+    """The verb's stored result under this key, computed first where there is none, and stored if it is to be kept."""
     path = folder("results", verb) / f"{name}.json"
     if (stored := recall(verb, name, kind)) is not None:
         return stored
-    result = compute()
-    write_text(path, to_json(result))
-    return result
+    with lock("results", f"{verb}-{name}"):  # a second process waits for the first, and finds its answer
+        if (stored := recall(verb, name, kind)) is not None:
+            return stored
+        result = compute()
+        if keep(result):
+            write_text(path, to_json(result))
+        return result
 
 
 def recall(verb: str, name: str, kind: type[T]) -> T | None:
