@@ -73,8 +73,10 @@ def _verify(a: argparse.Namespace) -> None:
 
 
 def _export(a: argparse.Namespace) -> None:
-    from graft.export import export
+    from graft.export import check_out, export
     from graft.verify import verify
+
+    check_out(a.out)
 
     task = _task(a)
     run = _run(a, task)

@@ -49,9 +49,8 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
         DataError: `out` exists and is not an artifact.
     """
     row = next(row for row in report.rows if row.name == report.ships)
+    check_out(out)
     place = Path(out)
-    if place.exists() and not (place / "card.json").is_file() and (not place.is_dir() or any(place.iterdir())):
-        raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
     with home.storage():
         place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.draft")
@@ -85,6 +84,17 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
         files={**card["files"], "card.json": file_sha256(kept / "card.json")}, parity=parity,
         predict=f"graft predict {place} PHOTO.jpg",
     )  # fmt: skip
+
+
+def check_out(out: str | os.PathLike[str]) -> None:
+    """Refuse a folder that is somebody else's, before anything slow is done.
+
+    Raises:
+        DataError: it exists and is not an artifact.
+    """
+    place = Path(out)
+    if place.exists() and not (place / "card.json").is_file() and (not place.is_dir() or any(place.iterdir())):
+        raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
 
 
 def rebuilt(folder: str, items: list[str]) -> np.ndarray:

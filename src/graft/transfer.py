@@ -6,7 +6,7 @@ from typing import Any
 
 from graft.adapt import adapt
 from graft.core.nouns import Artifact, Budget
-from graft.export import export
+from graft.export import check_out, export
 from graft.load import load
 from graft.plan import known, plan
 from graft.rank import rank
@@ -40,7 +40,8 @@ def transfer(
         >>> transfer("photos/", out="artifact").sentence     # doctest: +SKIP
         'Transfer helped: starting from package/resnet18, …'
     """
-    known(strategy)
+    known(strategy)  # what is wrong with the request is said before anything slow
+    check_out(out)
     task = load(data, path=path, label=label, seed=seed)  # files, table → Task
     ranking = rank(task, backbones, budget, seed=seed)  # which pretrained backbone suits it, measured
     chosen = plan(task, ranking[0], strategy, budget)  # what to freeze, what to train, for how long, and why

@@ -112,13 +112,13 @@ def _classes(place: Path, part: str, suffixes: tuple[str, ...], found: Found) ->
 
 def _walk(place: Path, found: Found) -> Iterator[Path]:
     """Files below a folder, in a fixed order, links followed but never in a circle."""
-    seen: set[Path] = set()
+    seen = set(place.resolve().parents)
     waiting = [place]
     while waiting:
         here = waiting.pop(0)
         real = here.resolve()
         if real in seen:
-            found.skipped.append((str(here), "a link that leads back to a folder already read"))
+            found.skipped.append((str(here), "a link back to a folder that is read anyway"))
             continue
         seen.add(real)
         try:
