@@ -24,6 +24,7 @@ log = logging.getLogger("graft")
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
+TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
 PROBED = 32  # examples that the choice of form and the timings look at
 
 
@@ -41,7 +42,7 @@ def rank(
 ) -> Ranking:
     """The candidates, best linear probe first, with every stage's probe and what was measured on the way.
 
-    Candidates within one standard error of the best cannot be told apart: of these the fastest comes first, since it
+    Candidates within two standard errors of the best cannot be told apart: of these the fastest comes first, since it
     can be tuned deeper in the same time.
 
     Half of the candidates are dropped after each round (successive halving, Jamieson & Talwalkar 2016), the examples
@@ -170,9 +171,9 @@ class _Candidate:
 
 
 def _cheapest_first(alive: list[_Candidate]) -> list[_Candidate]:
-    """Of those within one standard error of the best probe, which cannot be told apart, the fastest comes first."""
+    """Of those within two standard errors of the best probe, which cannot be told apart, the fastest comes first."""
     best = alive[0]
-    floor = best.scores["probe"] - best.curve[-1].error
+    floor = best.scores["probe"] - TIED * best.curve[-1].error
     tied = [c for c in alive if c.scores["probe"] >= floor]
     first = min(tied, key=lambda c: sum(c.seconds))
     return [first, *(c for c in alive if c is not first)]
@@ -217,8 +218,8 @@ def _ranking(task: Task, order: list[_Candidate], failed: tuple[tuple[str, str],
     top = max(full, key=lambda e: e.scores["probe"])
     if top is not best:
         why.append(
-            f"{top.backbone.id} is slower, and its {top.scores['probe']:.3f} is within its standard error of "
-            f"{top.probe_error:.3f}."
+            f"{top.backbone.id} is slower, and its {top.scores['probe']:.3f} is within {TIED:g} standard errors "
+            f"of {top.probe_error:.3f}."
         )
     if len(full) > 1:
         why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {random:.3f}.")
