@@ -262,7 +262,11 @@ def test_an_epoch_is_a_pure_function(tiny_home: Path, photos: Path, name: str, f
     learner, task, backbone = take("learners", name), load(photos), tiny.find("shapes")
     train, val = (Examples(part, take("modalities", "image"), backbone.input) for part in (task.train, task.val))
     phase = Phase(
-        ("head", f"stages[{first}:]"), steps=3 * math.ceil(len(train) / 16), batch=16, views=0 if not first else 2
+        ("head", f"stages[{first}:]"),
+        steps=3 * math.ceil(len(train) / 16),
+        batch=16,
+        views=0 if not first else 2,
+        batch_stats=True,
     )
     objective = learner.Objective(take("heads", "classification"), "accuracy", None, 0.1)
 

@@ -21,6 +21,9 @@ from graft.model.cuts import Cut, find, first, group, replaced
 from graft.model.modes import content, detached, evaluating, is_channels_last, is_norm, precision
 
 Tensors = Mapping[str, torch.Tensor]
+MOMENTUM = (
+    0.1  # least share of a batch in a norm's statistics: 0.01, made for long training, never arrives in a short one
+)
 
 
 class Chain:
@@ -254,6 +257,8 @@ class Rest:
             self.network.get_submodule(name).training = False
         for module in self.network.modules():
             own = list(module.parameters(recurse=False))
+            if batch_stats and (getattr(module, "momentum", None) or 1.0) < MOMENTUM:
+                module.momentum = MOMENTUM  # type: ignore[assignment]
             kept = not batch_stats and hasattr(module, "running_mean")
             if kept or (is_norm(module) and own and not any(p.requires_grad for p in own)):
                 module.training = False
