@@ -211,25 +211,26 @@ def _where(place: Path, value: Any) -> Path:
 
 def _path_column(place: Path, rows: list[dict[str, Any]], given: str | None, suffixes: tuple[str, ...]) -> str:
     columns = [column for column in rows[0] if column is not None]
-    if given is not None:
-        if given not in columns:
-            raise DataError(f"{place} has no column {given!r}.{nearest(given, columns)} It has: {', '.join(columns)}.")
-        return given
-    if named := [c for name in PATH_NAMES for c in columns if c.lower().strip() == name]:
-        return named[0]
+    if (column := _named(place, columns, given, PATH_NAMES)) is not None:
+        return column
     if telling := [c for c in columns if all(str(row.get(c) or "").lower().endswith(suffixes) for row in rows[:50])]:
         return telling[0]
     raise DataError(f"Which column of {place} holds the paths? It has: {', '.join(columns)}. Name it with --path.")
 
 
+def _named(place: Path, columns: list[str], given: str | None, usual: tuple[str, ...]) -> str | None:
+    """The column that was asked for, else the first with a usual name, if there is one."""
+    if given is None:
+        return next((c for name in usual for c in columns if c.lower().strip() == name), None)
+    if given not in columns:
+        raise DataError(f"{place} has no column {given!r}.{nearest(given, columns)} It has: {', '.join(columns)}.")
+    return given
+
+
 def _label_column(place: Path, rows: list[dict[str, Any]], given: str | None, taken: tuple[str | None, ...]) -> str:
     columns = [column for column in rows[0] if column is not None and column not in taken]
-    if given is not None:
-        if given not in columns:
-            raise DataError(f"{place} has no column {given!r}.{nearest(given, columns)} It has: {', '.join(columns)}.")
-        return given
-    if named := [c for name in LABEL_NAMES for c in columns if c.lower().strip() == name]:
-        return named[0]
+    if (column := _named(place, columns, given, LABEL_NAMES)) is not None:
+        return column
     if len(columns) == 1:
         return columns[0]
     raise DataError(f"Which column of {place} holds the labels? It has: {', '.join(columns)}. Name it with --label.")
