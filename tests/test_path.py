@@ -156,10 +156,13 @@ def test_adding_examples_computes_only_those(tiny_home, photos, tmp_path, monkey
     """Features are keyed by content: only files that were never seen go through the prefix."""
     from graft.features import Count
 
+    def probed(task):
+        graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+
     fresh_home(tiny_home, tmp_path, monkeypatch)
     more = shutil.copytree(photos, tmp_path / "more")
     first = graft.load(more)
-    graft.adapt(first, graft.plan(first, graft.rank(first, [ONE], FAST)[0], "linear_probe", FAST))
+    probed(first)
     seen = {*first.train.ids, *first.val.ids}
     rng = np.random.default_rng(5)
     for label in first.outputs:
@@ -167,7 +170,7 @@ def test_adding_examples_computes_only_those(tiny_home, photos, tmp_path, monkey
     second = graft.load(more)
     new = {*second.train.ids, *second.val.ids} - seen
     before = Count.passes
-    graft.adapt(second, Plan(graft.find(ONE), "classification", "linear_probe", (Phase(("head",), solver="exact"),)))
+    probed(second)
     assert Count.passes - before == len(new)
 
 

@@ -1,11 +1,13 @@
 """Task → Ranking: which pretrained backbone suits it, measured on the training part alone."""
 
 import logging
+import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 import graft
 from graft.build import build, find, form_here
@@ -18,7 +20,7 @@ from graft.data.dataset import Examples, table
 from graft.features import sweep
 from graft.model import linear
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training
+from graft.model.probes import choose_form, choose_training, stage_seconds
 
 log = logging.getLogger("graft")
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
@@ -123,7 +125,11 @@ class _Candidate:
         began = time.perf_counter()
         inputs = {n: v for n, v in raw.read(rows, 0 * rows).items() if n != "y"}
         prepare = (time.perf_counter() - began) / len(part)
-        form, seconds = choose_form(chain, inputs, form_here(Form()))
+        here = form_here(Form())
+        # Remembered: features are stored per form, and timings of a tie would fall now on one side, now on the other.
+        name = key("form", graft.__version__, torch.__version__, backbone, here, platform.node())
+        form = home.remember("form", name, Form, lambda: choose_form(chain, inputs, here))
+        seconds = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
         return cls(backbone, chain, loading, form, seconds, prepare)
 
     def measure(self, task: Task, part: Part, used: int, seed: int) -> None:

@@ -46,18 +46,17 @@ def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
     evidence = [e for e in ranking.evidence if e.n_used == ranking[0].n_used][::-1]
     figure, axes = _figure(1.4 + 0.42 * len(evidence))
     for row, one in enumerate(evidence):
-        chosen = one.backbone.id == plan.backbone.id
-        axes.barh(
-            row, one.scores["probe"], xerr=one.probe_error, color=ACCENT if chosen else MUTED, ecolor=INK, height=0.6
-        )
-        note = " (best published)" if one.backbone.id == ranking.static else ""
-        axes.text(one.scores["probe"] + one.probe_error, row, f"  {one.scores['probe']:.3f}{note}", va="center")
-    axes.axvline(ranking.random, color=INK, linestyle=":", linewidth=1)
-    axes.text(ranking.random, len(evidence) - 0.45, "blind choice", ha="center", va="bottom", fontsize=8)
+        score, error = 100 * one.scores["probe"], 100 * one.probe_error
+        color = ACCENT if one.backbone.id == plan.backbone.id else INK
+        axes.errorbar(score, row, xerr=error, color=color, marker="o", capsize=3)
+        note = ", best published" if one.backbone.id == ranking.static else ""
+        axes.text(score + error, row, f"  {score:.1f} %{note}", va="center", color=color)
+    axes.axvline(100 * ranking.random, color=MUTED, linestyle=":", zorder=0)
+    axes.text(100 * ranking.random, len(evidence) - 0.45, "blind choice", ha="center", va="bottom", fontsize=8)
     axes.set_yticks(range(len(evidence)), [one.backbone.id for one in evidence])
-    low = min(one.scores["probe"] - one.probe_error for one in evidence)
-    axes.set_xlim(max(0.0, low - 0.1), None)
-    axes.set_xlabel(f"linear probe, {report.metric.replace('_', ' ')} (cross-validated, ± standard error)")
+    axes.set_ylim(-0.5, len(evidence) - 0.5)
+    axes.margins(x=0.3)
+    axes.set_xlabel(f"linear probe, % {_metric(report)} (cross-validated, ± standard error)")
     axes.set_title("Which backbone suits these data", loc="left", pad=18)
     return figure
 
@@ -65,28 +64,21 @@ def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
 def _stages(ranking: Ranking, plan: Plan, report: Report) -> Any:
     one = next((e for e in ranking.evidence if e.backbone.id == plan.backbone.id), ranking[0])
     figure, axes = _figure(3.4)
-    places = range(len(one.stage_curve))
+    depth = len(one.stage_curve)
+    scores = [100 * stage.score for stage in one.stage_curve]
     axes.errorbar(
-        places,
-        [s.score for s in one.stage_curve],
-        [s.error for s in one.stage_curve],
-        color=ACCENT,
-        marker="o",
-        capsize=3,
+        range(depth), scores, [100 * stage.error for stage in one.stage_curve], color=ACCENT, marker="o", capsize=3
     )
-    first = boundary(plan.phases[-1].train, len(one.stage_curve))
-    axes.axvspan(-0.5, first - 0.5, color=MUTED, alpha=0.3, linewidth=0)
-    axes.axvspan(first - 0.5, len(one.stage_curve) - 0.5, color=ACCENT, alpha=0.12, linewidth=0)
-    for middle, word, there in (
-        ((first - 1) / 2, "frozen", first > 0),
-        ((first + len(one.stage_curve) - 1) / 2, "learns", first < len(one.stage_curve)),
-    ):
-        if there:
-            axes.text(middle, 0.03, word, transform=axes.get_xaxis_transform(), ha="center", color=INK)
-    axes.set_xlim(-0.5, len(one.stage_curve) - 0.5)
-    axes.set_xticks(places, [s.stage for s in one.stage_curve], rotation=30, ha="right")
-    axes.set_ylabel(report.metric.replace("_", " "))
-    axes.set_title(f"What a linear probe reaches after each stage of {one.backbone.id}", loc="left")
+    first = boundary(plan.phases[-1].train, depth)
+    for start, stop, word, color in ((0, first, "frozen", MUTED), (first, depth, "learns", ACCENT)):
+        if start < stop:
+            axes.axvspan(start - 0.5, stop - 0.5, color=color, alpha=0.2, linewidth=0)
+            middle = (start + stop - 1) / 2
+            axes.text(middle, 0.03, word, transform=axes.get_xaxis_transform(), ha="center")
+    axes.set_xlim(-0.5, depth - 0.5)
+    axes.set_xticks(range(depth), [s.stage for s in one.stage_curve], rotation=30, ha="right")
+    axes.set_ylabel(f"linear probe, % {_metric(report)}")
+    axes.set_title(f"What each stage of {one.backbone.id} tells", loc="left")
     return figure
 
 
@@ -94,14 +86,20 @@ def _verdict(ranking: Ranking, plan: Plan, report: Report) -> Any:
     rows = sorted(report.rows, key=lambda row: row.score)
     figure, axes = _figure(1.6 + 0.42 * len(rows))
     for place, row in enumerate(rows):
-        bars = [[max(0.0, row.score - row.low)], [max(0.0, row.high - row.score)]]
+        score, low, high = (100 * value for value in (row.score, row.low, row.high))
+        bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
         color = ACCENT if row.name == "adapted" else MUTED
-        axes.barh(place, row.score, xerr=bars, color=color, ecolor=INK, height=0.6)
+        axes.barh(place, score, xerr=bars, color=color, ecolor=INK, height=0.6)
         state = f" ({row.state})" if row.name == "scratch" else ""
-        axes.text(row.high, place, f"  {100 * row.score:.1f} %{state}", va="center")
+        axes.text(high, place, f"  {score:.1f} %{state}", va="center")
     axes.set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])
-    axes.set_xlim(0, 1.22)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1.0])
-    axes.set_xlabel(f"{report.metric.replace('_', ' ')} on {report.n_test} test examples, 95 % interval")
+    axes.set_xlim(0, 122)  # beyond 100 stand the words beside a long bar
+    axes.set_xticks(range(0, 101, 25))
+    axes.spines["bottom"].set_bounds(0, 100)
+    axes.set_xlabel(f"% {_metric(report)} on {report.n_test} test examples, with 95 % interval")
     axes.set_title(f"Did the transfer help? {report.verdict.capitalize()}.", loc="left")
     return figure
+
+
+def _metric(report: Report) -> str:
+    return report.metric.replace("_", " ")

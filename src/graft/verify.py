@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import graft
 from graft.adapt import adapt, logits, spent
 from graft.build import build, resized
 from graft.core import home
+from graft.core.costs import OPENING
 from graft.core.errors import GraftError
 from graft.core.keys import key
 from graft.core.nouns import Budget, Cost, Part, Phase, Plan, Report, Row, Run, Slice, Task
@@ -242,11 +244,15 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
             backbone = run.plan.backbone
             chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
         raw = Examples(task.train, take("modalities", task.modality), backbone.input, run.seed)
-        batch = raw.read(np.arange(min(32, len(raw))), np.zeros(min(32, len(raw)), int))
+        rows = np.arange(min(32, len(raw)))
+        began = time.perf_counter()
+        batch = raw.read(rows, 1 + 0 * rows)
+        prepare = (time.perf_counter() - began) / len(rows)
         each, dtype = choose_training(chain, batch, batch.pop("y"))
         size = 32 if len(task.train) >= 256 else 16
-        validation = len(task.val) / (3 * len(task.train))  # a forward pass is a third of a step
-        total = seconds / (size * each * (1 + validation))
+        validation = len(task.val) / len(task.train) * (prepare + each / 3)  # a forward pass is a third of a step
+        room = seconds - OPENING * (1 + len(RATES))
+        total = room / (size * (prepare + each + validation))
         log.info("from scratch at %d px: about %d steps in %.0f s", backbone.input.size[0], total, seconds)
 
         def trained(rate: float, allowance: float) -> Run:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Epoch, Phase
@@ -122,6 +123,7 @@ def fit(
         order = batches(len(train), phase.batch, hash_seed(seed, index, epoch))
         order = order[: phase.steps - (epoch - 1) * per_epoch]
         asked = ahead(lambda rows, e=epoch: train.read(rows, view(rows, e, phase.views)), order)  # type: ignore[misc]
+        asked = tqdm(asked, f"phase {index}, epoch {epoch} of {epochs}", len(order), unit="step", delay=2, leave=False)
         for number, read in enumerate(asked):
             batch = {name: value.to(device) for name, value in train.map(read).items()}
             lr = rate((epoch - 1) * per_epoch + number, phase.steps, phase.warmup)

@@ -21,7 +21,7 @@ ALIGNED = 0.95  # least cosine between the two's gradients over one batch
 def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
     """Wall seconds of every stage for one example, the least of some rounds over one batch; the first one warms up."""
     network, cuts = prefix.chain.network, prefix.chain.stages
-    moved = {name: value.to(prefix.form.device) for name, value in inputs.items()}
+    moved = {name: value[:TIMED].to(prefix.form.device) for name, value in inputs.items()}
     best = np.full(len(cuts), np.inf)
     for _ in range(rounds):
         stamps: list[float] = []
@@ -42,24 +42,19 @@ def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[floa
     return [float(seconds) / len(next(iter(moved.values()))) for seconds in best]
 
 
-def choose_form(chain: Chain, inputs: Tensors, form: Form) -> tuple[Form, list[float]]:
+def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
     """bfloat16 if it runs the prefix clearly faster here and every stage's output stays the same direction.
 
     The cosine is taken after subtracting the mean example: outputs of one network share a large mean, beside which any
     two look alike.
-
-    Returns:
-        The form, and the wall seconds of every stage for one example in it.
     """
     last = len(chain.stages)
     exact, rough = (chain.split(last, f)[0] for f in (form, replace(form, dtype="bfloat16")))
-    few = {name: value[:TIMED] for name, value in inputs.items()}
-    slow, fast = stage_seconds(exact, few), stage_seconds(rough, few)
-    if sum(fast) > FASTER * sum(slow):
-        return form, slow
+    if sum(stage_seconds(rough, inputs)) > FASTER * sum(stage_seconds(exact, inputs)):
+        return form
     a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, rough))
     worst = min(centred_cosine(a[cut.name], b[cut.name]) for cut in chain.stages)
-    return (rough.form, fast) if worst > FAITHFUL else (form, slow)
+    return rough.form if worst > FAITHFUL else form
 
 
 def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:
