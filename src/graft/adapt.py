@@ -67,6 +67,19 @@ def finished(name: str) -> Run | None:
     return run if Path(run.weights).is_file() else None
 
 
+def belongs(task: Task, run: Run) -> None:
+    """Refuse a run that learned another task: the test photos of this one may be among those that it learned from.
+
+    Raises:
+        PlanError: it did.
+    """
+    if run.task != task.key:
+        raise PlanError(
+            f"The run {run.key} learned other examples, or another split of these: the data or the seed have changed "
+            "since. Run `graft adapt` on the data as they are now."
+        )
+
+
 def data(task: Task, plan: Plan, seed: int) -> tuple[Examples, Examples]:
     """The raw training and validation examples, as this plan's backbone wants them."""
     modality = take("modalities", task.modality)
@@ -161,7 +174,8 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         key=name, task=task.key, plan=plan, seed=seed, weights=str(weights), history=tuple(history), score=final,
         cost=cost, untrained=tuple(sorted(untrained)), loading=loading,
     )  # fmt: skip
-    home.write_text(place / "task.json", to_json({"name": task.name, "outputs": task.outputs, "head": task.head}))
+    about = {"name": task.name, "outputs": task.outputs, "head": task.head}
+    home.write_text(place / "task.json", to_json({**about, "learned": sorted({*task.train.ids, *task.val.ids})}))
     home.write_text(place / "run.json", to_json(run))
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return run

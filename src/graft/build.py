@@ -1,5 +1,6 @@
 """Backbone, head → Chain: open the pretrained network, put a head on it, find its stages."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from graft.core.nouns import Backbone, Form, Loading
 from graft.core.shelf import names, take
 from graft.model.chain import Chain
 from graft.model.network import Network, Normalise
+
+log = logging.getLogger("graft")
 
 
 def device() -> str:
@@ -48,6 +51,11 @@ def build(
     source, modality = take("sources", backbone.id.split("/")[0]), take("modalities", backbone.modality)
     torch.manual_seed(seed)
     body, loading = source.open(backbone, pretrained, backbone.input.size)
+    if left := (*loading.missing, *loading.shape):
+        log.warning(
+            "%s: %d of its %d tensors are not in the weights or have another shape and stay random: %s%s",
+            backbone.id, len(left), loading.matched + len(left), ", ".join(left[:5]), ", …" if len(left) > 5 else "",
+        )  # fmt: skip
     example = {
         name: torch.from_numpy(value)
         for name, value in modality.example(backbone.input, 2, np.random.default_rng(0)).items()

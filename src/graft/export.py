@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import graft
-from graft.adapt import finished, logits
+from graft.adapt import belongs, finished, logits
 from graft.build import build
 from graft.core import home
 from graft.core.codec import from_dict, to_dict
@@ -48,6 +48,7 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
         ExportMismatch: a fresh process computes something else.
         DataError: `out` exists and is not an artifact.
     """
+    belongs(task, run)
     row = next(row for row in report.rows if row.name == report.ships)
     check_out(out)
     place = Path(out)
@@ -129,7 +130,7 @@ def _network(task: Task, key: str, draft: Path) -> dict[str, Any]:
     size = run.plan.backbone.input.size
     return {
         "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
-        "run": run.key, "seed": run.seed, "license": run.plan.backbone.license,
+        "run": run.key, "seed": run.seed, "loading": to_dict(run.loading), "license": run.plan.backbone.license,
         "schema_in": {"x": {"dtype": "uint8", "shape": ["batch", 3, *size], "what": "RGB photo, resized and cropped"}},
         "schema_out": {"logits": {"dtype": "float32", "shape": ["batch", len(task.outputs)]}},
     }  # fmt: skip

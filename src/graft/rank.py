@@ -56,7 +56,13 @@ def rank(
     Raises:
         BackboneError: an id is unknown, or no candidate could be opened.
     """
-    pool = [find(id) for id in backbones] if backbones else candidates(task.modality)
+    pool = [find(id) for id in backbones] if backbones else _unseen(task, candidates(task.modality))
+    for backbone in pool:
+        if known := len(learned(backbone).intersection(task.test.ids)):
+            raise BackboneError(
+                f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
+                "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
+            )
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
     name = key("rank", graft.__version__, task.key, [(b.id, b.revision, b.sha256) for b in pool], budget.seconds, seed)
@@ -64,6 +70,17 @@ def rank(
     return home.remember(
         "rank", name, Ranking, lambda: _rank(task, pool, budget, seed), lambda result: not result.failed
     )
+
+
+def _unseen(task: Task, pool: list[Backbone]) -> list[Backbone]:
+    """The candidates without earlier runs that learned from photos of this task: they know them by heart."""
+    return [b for b in pool if not {*task.train.ids, *task.val.ids, *task.test.ids} & learned(b)]
+
+
+def learned(backbone: Backbone) -> frozenset[str]:
+    """Content ids of what earlier runs showed this backbone; nothing is known of what others trained it on."""
+    earlier = backbone.id.startswith("checkpoint/")
+    return take("sources", "checkpoint").learned(backbone) if earlier else frozenset()
 
 
 def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Ranking:

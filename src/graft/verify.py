@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import graft
-from graft.adapt import adapt, logits, spent
+from graft.adapt import adapt, belongs, logits, spent
 from graft.build import build, resized
 from graft.core import home
 from graft.core.costs import OPENING
@@ -48,6 +48,7 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     above zero. Negative: that over one of them lies below zero (level corrected for their number). A row from scratch
     that is still improving cannot carry a positive verdict: a finished one must be beaten too.
     """
+    belongs(task, run)
     name = key("verify", graft.__version__, task.key, run.key, budget.seconds, names("baselines"))
     return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
 
@@ -84,7 +85,7 @@ def _report(
     if hurt:
         verdict, reference = "negative", min(hurt, key=lambda row: row.gain[0])
     elif all(row.gain[1] > 0 for row in against):
-        verdict, reference = "positive", min(done or against, key=lambda row: row.gain[1])
+        verdict, reference = "positive", min(done or against, key=lambda row: row.gain[0])
     else:
         verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
     better = [rows[name] for name in harmed]
@@ -97,7 +98,7 @@ def _report(
     )
     return Report(
         task=task.key, run=run.key, metric=task.metric, verdict=verdict,
-        sentence=_sentence(task, run, verdict, rows["adapted"], reference, ships, len(part)),
+        sentence=_sentence(task, run, verdict, rows["adapted"], reference, rows["scratch"], ships, len(part)),
         reference=reference.name, gain=reference.gain, rows=tuple(rows.values()), ships=ships,
         seeds=tuple(each.seed for each in runs), looks=sum(len(each.history) for each in runs) + len(RATES),
         test_openings=tuple(task.test.reasons), n_test=len(part), slices=slices, runs=tuple(each.key for each in runs),
@@ -105,7 +106,9 @@ def _report(
     )  # fmt: skip
 
 
-def _sentence(task: Task, run: Run, verdict: str, adapted: Row, reference: Row, ships: str, count: int) -> str:
+def _sentence(
+    task: Task, run: Run, verdict: str, adapted: Row, reference: Row, scratch: Row, ships: str, count: int
+) -> str:
     """The verdict, for someone who has to decide and has never trained a model."""
     score = "right on" if task.metric == "accuracy" else "right, class by class, on"
     gain, low, high = (100 * value for value in reference.gain)
@@ -116,6 +119,9 @@ def _sentence(task: Task, run: Run, verdict: str, adapted: Row, reference: Row, 
             f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % "
             f"of {count} photos it has never seen; that beats the best without transfer, {rival}, by {shown}."
         )
+        if scratch.score > reference.score:  # it may not carry the verdict, but it may not be passed over either
+            text = text.replace("the best without", "the best finished model without")
+            text += f" Over {_called(scratch)}, the gain is {100 * scratch.gain[0]:.1f} points so far."
     elif verdict == "negative":
         text = (
             f"Transfer hurt: {rival} is {score} {100 * reference.score:.1f} % of {count} unseen photos, and the model "

@@ -41,6 +41,11 @@ class Sealed:
     def __repr__(self) -> str:
         return f"Sealed({len(self)} examples, opened {len(self.reasons)} times)"
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Which examples these are, without a look at them: no opening."""
+        return self.part.ids
+
     def open(self, reason: str) -> Part:
         """The examples, for a stated reason."""
         self.reasons.append(reason)

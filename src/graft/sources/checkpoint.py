@@ -72,6 +72,19 @@ def open(
     return net, load(net, read(path), shelf.convert)
 
 
+def learned(backbone: Backbone) -> frozenset[str]:
+    """Content ids of the examples that a finished run, and the runs it started from, were fitted on or chosen by."""
+    ids: set[str] = set()
+    while backbone.id.startswith("checkpoint/") and not _is_file(name := backbone.id.removeprefix("checkpoint/")):
+        try:
+            folder = _place(name)
+            ids.update(json.loads((folder / "task.json").read_text(encoding="utf-8")).get("learned", ()))
+            backbone = _run(folder)[0].plan.backbone
+        except (OSError, ValueError, GraftError):  # an artifact, or a run that is gone: nothing is known
+            break
+    return frozenset(ids)
+
+
 def _is_file(name: str) -> bool:
     """Whether the name is an architecture and a file; folders may have an @ in their names too."""
     return "@" in name and name.startswith(LIBRARIES)
