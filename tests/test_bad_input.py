@@ -209,3 +209,33 @@ def test_names_that_are_not_utf8(home, folder):
     done = cli("load", folder)
     assert done.returncode == 0, done.stderr
     assert sum(len(json.loads(done.stdout)[part]["items"]) for part in ("train", "val")) > 0
+
+
+def test_a_row_with_a_field_too_many(home, folder, tmp_path):
+    rows = [f"{file},{label.name}," for label in sorted(folder.iterdir()) for file in sorted(label.iterdir())]
+    (tmp_path / "table.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    assert len(graft.load(tmp_path / "table.csv").outputs) == 2
+
+
+def test_a_class_called_train(home, folder):
+    sorted(folder.iterdir())[0].rename(folder / "train")
+    assert "train" in graft.load(folder).outputs
+
+
+def test_faults_in_a_strategy_file_are_the_persons(home, folder, tmp_path):
+    (tmp_path / "odd.py").write_text("def odd(task evidence):\n")
+    refused(cli("plan", folder, "--strategy", tmp_path / "odd.py"), "odd.py", "SyntaxError")
+
+
+def test_a_seed_below_zero(home, folder):
+    refused(cli("load", folder, "--seed", "-1"), "whole number")
+
+
+def test_a_place_that_cannot_be_written_is_said_first(home, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(cli("transfer", folder, "--out", tmp_path / "file" / "model"), "cannot be written", "--out")
+
+
+def test_a_task_that_is_no_text(home, tmp_path):
+    (tmp_path / "task.json").write_bytes(b"\xff\xfe\x00")
+    refused(cli("load", tmp_path / "task.json"), "task.json")

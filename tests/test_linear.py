@@ -222,3 +222,13 @@ def test_other_refusals() -> None:
         fit(x, y, 3, weights=np.zeros(len(y)))
     with pytest.raises(PlanError, match="balanced_accuracy"):
         fit(x, y, 3, metric="balanced")
+
+
+def test_copies_do_not_vouch_for_each_other():
+    """Random labels cannot be learned; five copies of each row must not make it look so."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 20)), rng.integers(0, 2, 60)
+    once = fit(x, y, 2).score
+    copied = fit(np.tile(x, (5, 1)), np.tile(y, 5), 2).score
+    assert abs(copied - once) < 0.2
+    assert copied < 0.75

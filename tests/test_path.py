@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import graft
-from graft.core.nouns import Budget, Phase, Plan
+from graft.core.nouns import Budget, Form, Phase, Plan
 
 FAST = Budget(seconds=20)
 ONE = "tiny/shapes"
@@ -349,6 +349,17 @@ def test_faults_of_a_plan_are_reported_together(tiny_home, photos):
     text = str(caught.value)
     for word in ("Phase 0", "stages[9:]", "Phase 1", "head", "Phase 2", "steps", "lr is"):
         assert word in text
+    odd = Phase(("head",), steps=5, smoothing=2.0, dtype="float16", weight_decay=-1.0, patience=0)
+    with pytest.raises(graft.PlanError) as caught:
+        graft.adapt(task, Plan(graft.find(ONE), "classification", "x", (odd,), Form(batch=0)))
+    for word in ("smoothing", "float16", "weight_decay", "patience", "batch"):
+        assert word in str(caught.value)
+
+
+def test_patience_of_one_still_trains(tiny_home, photos):
+    task = graft.load(photos)
+    plan = Plan(graft.find(ONE), "classification", "x", (Phase(("head",), steps=30, patience=1),))
+    assert max(epoch.epoch for epoch in graft.adapt(task, plan).history) >= 1
 
 
 def test_own_strategy_file(tiny_home, photos, tmp_path):

@@ -29,9 +29,10 @@ from graft.learners.supervised import Objective, evaluate, fit, optimiser, predi
 from graft.model import linear
 from graft.model.chain import Chain, Rest
 from graft.model.checkpoints import Saved, restore, state_of
+from graft.plan import check
 
 log = logging.getLogger("graft")
-EVERY = 10.0  # seconds between checkpoints: little is lost, and little time is spent on writing
+EVERY = 10.0  # seconds between checkpoints, at the ends of epochs: little is lost, and little time is spent on writing
 
 
 def adapt(task: Task, plan: Plan, seed: int = 0) -> Run:
@@ -73,6 +74,8 @@ def belongs(task: Task, run: Run) -> None:
     Raises:
         PlanError: it did.
     """
+    if not Path(run.weights).is_file():
+        raise PlanError(f"The weights of the run {run.key} are gone: {run.weights}. Run `graft adapt` again.")
     if run.task != task.key:
         raise PlanError(
             f"The run {run.key} learned other examples, or another split of these: the data or the seed have changed "
@@ -95,42 +98,6 @@ def logits(task: Task, run: Run, raw: Dataset) -> np.ndarray:
     first = min([last, *(boundary(p.train, len(chain.stages)) for p in run.plan.phases)])
     prefix, rest = chain.split(first if run.plan.pretrained else 0, form_here(Form()))
     return predict(rest, features(prefix, raw))
-
-
-def check(plan: Plan, chain: Chain) -> None:
-    """All the faults of a plan, together.
-
-    Raises:
-        PlanError: there are some.
-    """
-    faults = []
-    for index, phase in enumerate(plan.phases):
-        where = f"Phase {index}"
-        try:
-            chosen = chain.select(phase.train)
-        except PlanError as error:
-            faults.append(f"{where}: {error}")
-            continue
-        if not chosen:
-            faults.append(f"{where} lets nothing learn: {', '.join(phase.train) or 'its list is empty'}.")
-        if phase.solver not in ("adamw", "exact"):
-            faults.append(f"{where}: there is no solver {phase.solver!r}; there are adamw and exact.")
-        if phase.solver == "exact" and tuple(phase.train) != ("head",):
-            faults.append(f"{where}: the exact solver fits the head alone, not {', '.join(phase.train)}.")
-        if phase.solver == "adamw" and phase.steps < 1:
-            faults.append(f"{where} takes {phase.steps} steps; it needs one at least.")
-        if phase.solver == "adamw" and not phase.lr > 0:
-            faults.append(f"{where}: lr is {phase.lr}; it must be above 0 (to freeze a part, leave it out of `train`).")
-        if phase.batch < 2:
-            faults.append(f"{where}: batch is {phase.batch}; it must be 2 or more.")
-        if phase.views < 0 or (phase.stored and phase.views == 0 and boundary(phase.train, len(chain.stages))):
-            faults.append(
-                f"{where}: fresh views (views=0) cannot be stored; set `stored` to false, or views to 1 or more."
-            )
-    if not plan.phases:
-        faults.append("The plan has no phases.")
-    if faults:
-        raise PlanError(" ".join(faults))
 
 
 def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
@@ -190,6 +157,8 @@ def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, 
         if p.stored and p.views == phase.views and boundary(p.train, depth) <= chain.boundary
     }
     cuts = [chain.stages[at - 1] for at in sorted(later) if at]
+    if not cuts:
+        return
     prefix, _ = chain.split(form=form)
     sweep(prefix, cuts, raw_train, max(1, phase.views))
     sweep(prefix, cuts, raw_val)
@@ -243,7 +212,7 @@ def _train(
         if rank > record and (epoch.epoch or index):
             record, waited = rank, 0
             best = {name: tensor.detach().clone() for name, tensor in moving.items()}
-        else:
+        elif epoch.epoch:
             waited += 1
         log.info("phase %d epoch %d: loss %.3f, validation %.3f", index, epoch.epoch, epoch.loss, epoch.val_score)
         if waited >= phase.patience:

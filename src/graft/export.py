@@ -51,7 +51,7 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
     belongs(task, run)
     row = next(row for row in report.rows if row.name == report.ships)
     check_out(out)
-    place = Path(out)
+    place = Path(os.path.abspath(out))  # a name of its own, also for "."
     with home.storage():
         place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}.draft")
@@ -81,9 +81,9 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Artifact(
-        path=str(place), ships=report.ships, verdict=report.verdict, sentence=report.sentence, labels=task.outputs,
+        path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence, labels=task.outputs,
         files={**card["files"], "card.json": file_sha256(kept / "card.json")}, parity=parity,
-        predict=f"graft predict {place} PHOTO.jpg",
+        predict=f"graft predict {out} PHOTO.jpg",
     )  # fmt: skip
 
 
@@ -91,9 +91,14 @@ def check_out(out: str | os.PathLike[str]) -> None:
     """Refuse a folder that is somebody else's, before anything slow is done.
 
     Raises:
-        DataError: it exists and is not an artifact.
+        DataError: it exists and is not an artifact, or nothing can be written there.
     """
     place = Path(out)
+    above = next(one for one in Path(os.path.abspath(place)).parents if one.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(
+            f"{place} cannot be written: {above} is no folder that you may write into. Choose another --out."
+        )
     if place.exists() and not (place / "card.json").is_file() and (not place.is_dir() or any(place.iterdir())):
         raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
 

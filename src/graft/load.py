@@ -48,7 +48,10 @@ def load(
     """
     place = Path(data)
     if place.suffix == ".json" and place.is_file():
-        return from_json(Task, place.read_text(encoding="utf-8"))
+        try:
+            return from_json(Task, place.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{place} cannot be read as a Task: {error}.") from None
     reader = take("modalities", modality)
     found = layout.find(place, reader.SUFFIXES, path, label)
     skipped, notes = list(found.skipped), list(found.notes)

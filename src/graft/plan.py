@@ -1,12 +1,24 @@
 """Task, Evidence → Plan: what to freeze, what to train, for how long, and why; nothing is run."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from graft.core.costs import boundary, forward, seconds, stored_bytes
 from graft.core.errors import PlanError
 from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
 from graft.core.shelf import function
 
+if TYPE_CHECKING:
+    from graft.model.chain import Chain
+
+DTYPES = ("float32", "bfloat16")
+BOUNDS = (
+    ("smoothing", 0, 1),
+    ("weight_decay", 0, 1e3),
+    ("warmup", 0, 1),
+    ("patience", 1, 1e9),
+    ("backbone_lr", 0, 1e3),
+)
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
 
 
@@ -19,7 +31,13 @@ def plan(task: Task, evidence: Evidence, strategy: str = "auto", budget: Budget 
     Raises:
         PlanError: there is no such strategy.
     """
-    chosen = function("strategies", strategy)(task, evidence, budget)
+    decide = function("strategies", strategy)
+    try:
+        chosen = decide(task, evidence, budget)
+    except Exception as error:
+        if not strategy.endswith(".py"):
+            raise
+        raise PlanError(f"The strategy {strategy} fails: {type(error).__name__}: {error}.") from error
     if not isinstance(chosen, Plan):
         raise PlanError(f"The strategy {strategy} must return a Plan, not {type(chosen).__name__}.")
     return estimated(task, evidence, chosen, budget)
@@ -49,6 +67,49 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
 def known(strategy: str) -> None:
     """Refuse a strategy that does not exist, before anything slow is done for it."""
     function("strategies", strategy)
+
+
+def check(plan: Plan, chain: "Chain") -> None:
+    """All the faults of a plan, together.
+
+    Raises:
+        PlanError: there are some.
+    """
+    faults = []
+    for index, phase in enumerate(plan.phases):
+        where = f"Phase {index}"
+        try:
+            chosen = chain.select(phase.train)
+        except PlanError as error:
+            faults.append(f"{where}: {error}")
+            continue
+        if not chosen:
+            faults.append(f"{where} lets nothing learn: {', '.join(phase.train) or 'its list is empty'}.")
+        if phase.solver not in ("adamw", "exact"):
+            faults.append(f"{where}: there is no solver {phase.solver!r}; there are adamw and exact.")
+        if phase.solver == "exact" and tuple(phase.train) != ("head",):
+            faults.append(f"{where}: the exact solver fits the head alone, not {', '.join(phase.train)}.")
+        if phase.solver == "adamw" and phase.steps < 1:
+            faults.append(f"{where} takes {phase.steps} steps; it needs one at least.")
+        if phase.solver == "adamw" and not phase.lr > 0:
+            faults.append(f"{where}: lr is {phase.lr}; it must be above 0 (to freeze a part, leave it out of `train`).")
+        if phase.dtype not in DTYPES:
+            faults.append(f"{where}: dtype is {phase.dtype!r}; it must be {' or '.join(DTYPES)}.")
+        for field, least, most in BOUNDS:
+            if not least <= (value := getattr(phase, field)) <= most:
+                faults.append(f"{where}: {field} is {value}; it must lie between {least:g} and {most:g}.")
+        if phase.batch < 2:
+            faults.append(f"{where}: batch is {phase.batch}; it must be 2 or more.")
+        if phase.views < 0 or (phase.stored and phase.views == 0 and chain.freeze(phase.train)):
+            faults.append(
+                f"{where}: fresh views (views=0) cannot be stored; set `stored` to false, or views to 1 or more."
+            )
+    if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
+        faults.append(f"The form's batch must be 1 or more and its dtype {' or '.join(DTYPES)}: {plan.form}.")
+    if not plan.phases:
+        faults.append("The plan has no phases.")
+    if faults:
+        raise PlanError(" ".join(faults))
 
 
 def explain(chosen: Plan) -> str:

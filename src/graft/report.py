@@ -16,7 +16,6 @@ def pictures(ranking: Ranking, plan: Plan, report: Report, out: str | os.PathLik
     """Write ranking.png, stages.png and verdict.png into a folder."""
     import matplotlib as mpl
 
-    mpl.use("agg")
     written = []
     with mpl.rc_context(
         {

@@ -55,12 +55,13 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
 
 def _verify(task: Task, run: Run, budget: Budget) -> Report:
     part = task.test.open("verify: every row is compared on it, once")
+    part = part.select({id: row for row, id in enumerate(part.ids)}.values())  # a copy says nothing new
     share = stats.example_weights(part.targets, task.metric)
     runs = _seeds(task, run, budget)
     adapted = _transferred("adapted", task, runs, part, share)
     others = [_baseline(name, task, part, share) for name in names("baselines")]
     others.append(_scratch(task, run, part, share, max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)))
-    if run.plan.strategy != "linear_probe":
+    if any(phase.solver != "exact" for phase in run.plan.phases):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], part, share))
     return _report(task, run, runs, adapted, others, part, share)
@@ -243,7 +244,7 @@ def described(name: str, task: Task, part: Part) -> np.ndarray:
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> _Entry:
     """The same architecture from random weights: three rates tried, the best by validation with the time left."""
     with spent() as cost:
-        backbone = resized(run.plan.backbone, PIXELS)
+        backbone = resized(run.plan.backbone, min(PIXELS, *run.plan.backbone.input.size))
         try:
             chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
         except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -62,6 +63,10 @@ def storage() -> Iterator[None]:
             ) from error
         if error.errno in CLOSED:
             raise StorageError(f"{place} cannot be written. Set GRAFT_HOME to a folder that can.") from error
+        raise
+    except Exception as error:  # safetensors puts the system's refusal into a text of its own
+        if (number := re.search(r"os error (\d+)", str(error))) and int(number[1]) in FULL:
+            raise StorageError(f"There is no room left to write into {home()}: {error}.") from error
         raise
 
 

@@ -39,7 +39,10 @@ def take(shelf: str, name: str) -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise PlanError(f"{name} cannot be read: {type(error).__name__}: {error}.") from error
         return module
     known = names(shelf)
     if name not in known:

@@ -66,7 +66,8 @@ def find(data: str | os.PathLike[str], suffixes: tuple[str, ...], path: str | No
         return _table(tables[0], suffixes, path, label)
     found = Found()
     parts = [entry for entry in folders if entry.name.lower() in PARTS]
-    if any(PARTS[entry.name.lower()] == "train" for entry in parts):
+    # A folder called train may also be a class, of vehicles say: as a part it holds folders.
+    if any(PARTS[e.name.lower()] == "train" and any(inner.is_dir() for inner in _entries(e)) for e in parts):
         for entry in parts:
             _classes(entry, PARTS[entry.name.lower()], suffixes, found)
         found.skipped += [
@@ -177,7 +178,7 @@ def _table(place: Path, suffixes: tuple[str, ...], path: str | None, label: str 
     if not rows:
         raise DataError(f"The table {place} is empty.")
     path_column = _path_column(place, rows, path, suffixes)
-    columns = list(rows[0])
+    columns = [column for column in rows[0] if column is not None]
     part_column = next(
         (c for c in columns if c.lower() in PART_NAMES and {str(r.get(c)).lower() for r in rows} <= PARTS.keys()), None
     )
@@ -206,7 +207,11 @@ def _table(place: Path, suffixes: tuple[str, ...], path: str | None, label: str 
 
 
 def _where(place: Path, value: Any) -> Path:
-    return place.parent / str(value or "").strip()
+    if value is not None and value == value and not isinstance(value, str):
+        raise DataError(
+            f"The paths of {place} are no texts but {type(value).__name__}. Name another column with --path."
+        )
+    return place.parent / ("" if value is None or value != value else value.strip())
 
 
 def _path_column(place: Path, rows: list[dict[str, Any]], given: str | None, suffixes: tuple[str, ...]) -> str:

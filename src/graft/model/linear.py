@@ -141,11 +141,19 @@ def _principal(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _folds(x: Array, y: Labels, folds: int, seed: int) -> Labels:
-    """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set."""
+    """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set.
+
+    Copies go together, else a head would be asked for what it has learned by heart; unless there is little but copies.
+    """
     odd = np.random.default_rng(seed).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     content = (x + 0.0).view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order; columns of zeros add nothing
     fold = np.empty(len(y), np.int64)
-    fold[np.lexsort((content, y))] = np.arange(len(y)) % min(folds, len(y))
+    order = np.lexsort((content, y))
+    new = (content[order][1:] != content[order][:-1]) | (y[order][1:] != y[order][:-1])
+    group = np.concatenate([[0], np.cumsum(new)])
+    if group[-1] + 1 < folds * len(np.unique(y)):
+        group = np.arange(len(y))
+    fold[order] = group % min(folds, len(y))
     return fold
 
 
