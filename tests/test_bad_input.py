@@ -217,6 +217,22 @@ def test_a_row_with_a_field_too_many(home, folder, tmp_path):
     assert len(graft.load(tmp_path / "table.csv").outputs) == 2
 
 
+def test_paths_through_a_parent_are_read_once(home, folder, tmp_path, monkeypatch):
+    from graft.data import files
+
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    rows = [f"../{file.relative_to(tmp_path)},{label.name}" for label in folder.iterdir() for file in label.iterdir()]
+    (inner / "table.csv").write_text("\n".join(["path,label", *rows]), encoding="utf-8")
+    for file in folder.rglob("*.*"):
+        os.utime(file, (1e9, 1e9))  # long unchanged
+    learnt = []
+    monkeypatch.setattr(files, "learn", lambda rows, learn=files.learn: learnt.append(learn(rows)))
+    first, again = graft.load(inner / "table.csv"), graft.load(inner / "table.csv")
+    assert first == again
+    assert learnt == [len(rows), 0]
+
+
 def test_a_class_called_train(home, folder):
     sorted(folder.iterdir())[0].rename(folder / "train")
     assert "train" in graft.load(folder).outputs

@@ -356,6 +356,18 @@ def test_faults_of_a_plan_are_reported_together(tiny_home, photos):
         assert word in str(caught.value)
 
 
+def test_a_report_is_made_again_when_what_it_ships_was_cleared(tiny_home, photos, tmp_path, monkeypatch):
+    from graft.core import home
+
+    fresh_home(tiny_home, tmp_path, monkeypatch)
+    task = graft.load(photos)
+    chosen = graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST)
+    graft.verify(task, graft.adapt(task, chosen), FAST)
+    home.clear("runs")
+    run = graft.adapt(task, chosen)
+    assert graft.export(task, run, graft.verify(task, run, FAST), tmp_path / "model").parity <= 1e-4
+
+
 def test_patience_of_one_still_trains(tiny_home, photos):
     task = graft.load(photos)
     plan = Plan(graft.find(ONE), "classification", "x", (Phase(("head",), steps=30, patience=1),))

@@ -134,8 +134,9 @@ def _read(items: list[str], reader: Any) -> dict[str, tuple[str, dict[str, Any]]
             stamps[item] = files.stamp(item)
         except OSError as error:
             result[item] = ("", {"error": f"cannot be read: {error.strerror}"})
-    seen = files.known(list(stamps.values()))
-    result |= {item: seen[item] for item in stamps if item in seen}
+    known = files.known(list(stamps.values()))
+    seen = {item: known[at.path] for item, at in stamps.items() if at.path in known}
+    result |= seen
 
     def read(item: str) -> tuple[str, str, dict[str, Any]]:
         try:
@@ -150,7 +151,7 @@ def _read(items: list[str], reader: Any) -> dict[str, tuple[str, dict[str, Any]]
     todo = [item for item in stamps if item not in seen]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         fresh = list(tqdm(pool.map(read, todo), total=len(todo), desc="reading", unit="file", delay=2, leave=False))
-    files.learn((stamps[item], id, fact) for item, id, fact in fresh if id)
+    files.learn((stamps[item], id, fact) for item, id, fact in fresh if "error" not in fact)
     return result | {item: (id, fact) for item, id, fact in fresh}
 
 

@@ -1,8 +1,7 @@
 """The whole path on one screen."""
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from graft.adapt import adapt
 from graft.core.nouns import Artifact, Budget
@@ -12,8 +11,6 @@ from graft.plan import known, plan
 from graft.rank import rank
 from graft.report import pictures
 from graft.verify import verify
-
-VERBS: tuple[Callable[..., Any], ...] = (load, rank, plan, adapt, verify, export)  # the table that the faces read
 
 
 def transfer(

@@ -135,6 +135,11 @@ def recall(verb: str, name: str, kind: type[T]) -> T | None:
     return result
 
 
+def forget(verb: str, name: str) -> None:
+    """Remove a stored result, so that the next `remember` computes it again."""
+    (home() / "results" / verb / f"{name}.json").unlink(missing_ok=True)
+
+
 def limit(new: int | None = None) -> int:
     """The byte budget of the feature store: 20 GiB unless it was set here."""
     path = home() / "limit"
