@@ -42,13 +42,14 @@ def _figure(height: float) -> tuple[Any, Any]:
 
 
 def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
-    evidence = [e for e in ranking.evidence if e.n_used == ranking[0].n_used][::-1]
+    evidence = [e for e in ranking.evidence if e.stage_curve][::-1]
     figure, axes = _figure(1.4 + 0.42 * len(evidence))
     for row, one in enumerate(evidence):
         score, error = 100 * one.scores["probe"], 100 * one.probe_error
         color = ACCENT if one.backbone.id == plan.backbone.id else INK
         axes.errorbar(score, row, xerr=error, color=color, marker="o", capsize=3)
         note = ", best published" if one.backbone.id == ranking.static else ""
+        note += f", dropped after {one.n_used} examples" if one.n_used < ranking[0].n_used else ""
         axes.text(score + error, row, f"  {score:.1f} %{note}", va="center", color=color)
     axes.axvline(100 * ranking.random, color=MUTED, linestyle=":", zorder=0)
     axes.text(100 * ranking.random, len(evidence) - 0.45, "blind choice", ha="center", va="bottom", fontsize=8)
