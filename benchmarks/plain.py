@@ -5,7 +5,6 @@ Knows nothing of graft; `photos.py` starts it in a fresh process with a job on s
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,6 @@ def finetune(job: dict[str, Any]) -> tuple[np.ndarray, str]:
 
 
 if __name__ == "__main__":
-    began = time.perf_counter()
     job = json.load(sys.stdin)
     answers, note = {"probe": probe, "finetune": finetune}[job["do"]](job)
     Path(job["out"]).write_text(json.dumps({"answers": answers.tolist(), "note": note}), encoding="utf-8")

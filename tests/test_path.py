@@ -15,20 +15,11 @@ import pytest
 from PIL import Image
 
 import graft
+from command import cli
 from graft.core.nouns import Budget, Form, Phase, Plan
 
 FAST = Budget(seconds=20)
 ONE = "tiny/shapes"
-
-
-def graft_cli(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "graft.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +28,7 @@ def walked(tiny_place, photos, tmp_path_factory):
     out = tmp_path_factory.mktemp("walk") / "model"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRAFT_HOME", str(tiny_place))
-        done = graft_cli("transfer", photos, "--out", out, "--backbone", ONE, "--budget", "20s", "--json")
+        done = cli("transfer", photos, "--out", out, "--backbone", ONE, "--budget", "20s", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), out, done.stderr
 
@@ -59,7 +50,7 @@ def test_predict_answers_in_order_and_survives_bad_files(walked, photos, tmp_pat
     bad.write_bytes(good[0].read_bytes()[:200])
     table = tmp_path / "table.csv"
     table.write_text("path,label\n" + "".join(f"{g},whatever\n" for g in good[:2]))
-    done = graft_cli("predict", out, good[0], bad, tmp_path / "none.jpg", good[1], table, "--json")
+    done = cli("predict", out, good[0], bad, tmp_path / "none.jpg", good[1], table, "--json")
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     assert [a["input"] for a in answers] == [
@@ -101,28 +92,28 @@ def test_a_changed_byte_in_an_artifact_is_named(walked, tmp_path):
     data = bytearray((copy / "weights.safetensors").read_bytes())
     data[-1] ^= 1
     (copy / "weights.safetensors").write_bytes(data)
-    done = graft_cli("predict", copy, "x.jpg")
+    done = cli("predict", copy, "x.jpg")
     assert done.returncode == 2
     assert "weights.safetensors" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_steps_read_and_write_the_same_nouns(tiny_home, photos, tmp_path):
-    done = graft_cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", "linear_probe")
+    done = cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", "linear_probe")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
     plan["phases"][0]["class_weights"] = True
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    run = graft_cli("adapt", photos, "--plan", tmp_path / "plan.json")
+    run = cli("adapt", photos, "--plan", tmp_path / "plan.json")
     assert run.returncode == 0, run.stderr
     (tmp_path / "run.json").write_text(run.stdout)
     assert json.loads(run.stdout)["plan"]["phases"][0]["class_weights"] is True
-    report = graft_cli("verify", photos, "--run", tmp_path / "run.json", "--budget", "20s", "--quiet")
+    report = cli("verify", photos, "--run", tmp_path / "run.json", "--budget", "20s", "--quiet")
     assert report.returncode == 0, report.stderr
     assert json.loads(report.stdout)["verdict"]
     plan["phases"][0]["class_weight"] = True
     (tmp_path / "plan.json").write_text(json.dumps(plan))
-    wrong = graft_cli("adapt", photos, "--plan", tmp_path / "plan.json")
+    wrong = cli("adapt", photos, "--plan", tmp_path / "plan.json")
     assert wrong.returncode == 2
     assert "class_weights" in wrong.stderr  # the nearest name is offered
 
@@ -381,6 +372,6 @@ def test_own_strategy_file(tiny_home, photos, tmp_path):
         "    return Plan(evidence.backbone, task.head, 'mine', (Phase(('head',), solver='exact'),),\n"
         "                why=('Because.',))\n"
     )
-    done = graft_cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", tmp_path / "mine.py")
+    done = cli("plan", photos, "--backbone", ONE, "--budget", "20s", "--strategy", tmp_path / "mine.py")
     assert done.returncode == 0, done.stderr
     assert "Because." in json.loads(done.stdout)["why"]

@@ -56,13 +56,7 @@ def rank(
     Raises:
         BackboneError: an id is unknown, or no candidate could be opened.
     """
-    pool = [find(id) for id in backbones] if backbones else _unseen(task, candidates(task.modality))
-    for backbone in pool:
-        if known := len(learned(backbone).intersection(task.test.ids)):
-            raise BackboneError(
-                f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
-                "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
-            )
+    pool = _asked(task, backbones) if backbones else _unseen(task, candidates(task.modality))
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
     name = key("rank", graft.__version__, task.key, [(b.id, b.revision, b.sha256) for b in pool], budget.seconds, seed)
@@ -70,6 +64,18 @@ def rank(
     return home.remember(
         "rank", name, Ranking, lambda: _rank(task, pool, budget, seed), lambda result: not result.failed
     )
+
+
+def _asked(task: Task, ids: Sequence[str]) -> list[Backbone]:
+    """The candidates of these ids; one that knows test photos of this task is refused."""
+    pool = [find(id) for id in ids]
+    for backbone in pool:
+        if known := len(learned(backbone).intersection(task.test.ids)):
+            raise BackboneError(
+                f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
+                "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
+            )
+    return pool
 
 
 def _unseen(task: Task, pool: list[Backbone]) -> list[Backbone]:

@@ -122,12 +122,13 @@ def _sentence(
     rival = _called(reference)
     shown = f"{abs(gain):.1f} points (95 % interval {low:.1f} to {high:.1f})"
     if verdict == "positive":
+        ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
         text = (
             f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % "
-            f"of {count} photos it has never seen; that beats the best without transfer, {rival}, by {shown}."
+            f"of {count} photos it has never seen; that beats the best "
+            f"{'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
         )
-        if scratch.score > reference.score:  # it may not carry the verdict, but it may not be passed over either
-            text = text.replace("the best without", "the best finished model without")
+        if ahead:
             text += f" Over {_called(scratch)}, the gain is {100 * scratch.gain[0]:.1f} points so far."
     elif verdict == "negative":
         text = (
