@@ -199,11 +199,11 @@ def test_sizes_and_clear(home: Path) -> None:
 
 
 def test_the_limit_is_kept(home: Path) -> None:
-    assert at.limit() == 20 << 30
+    assert at.limit() == 20_000_000_000
     assert at.limit(12345) == 12345
     assert finished("print(at.limit())") == "12345\n"
     (home / "limit").write_text("much")
-    assert at.limit() == 20 << 30
+    assert at.limit() == 20_000_000_000
 
 
 @dataclass(frozen=True)

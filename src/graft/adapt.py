@@ -6,8 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from graft.features import Count, features, sweep
 from graft.learners.supervised import Objective, evaluate, fit, optimiser, predict
 from graft.model import linear
 from graft.model.chain import Chain, Rest
-from graft.model.checkpoints import Saved, restore, state_of
+from graft.model.checkpoints import Progress, Saved, restore, state_of, unshared
 from graft.plan import check
 
 log = logging.getLogger("graft")
@@ -90,56 +89,67 @@ def data(task: Task, plan: Plan, seed: int) -> tuple[Examples, Examples]:
     return train, val
 
 
-def logits(task: Task, run: Run, raw: Dataset) -> np.ndarray:
-    """What a finished run answers for raw examples, in float32: (n, outputs)."""
-    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False)
+def logits(task: Task, run: Run, raw: Dataset, on: str | None = None) -> np.ndarray:
+    """What a finished run answers for raw examples, in float32: (n, outputs); by default on this machine's device."""
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
     last = boundary(run.plan.phases[-1].train, len(chain.stages))
     first = min([last, *(boundary(p.train, len(chain.stages)) for p in run.plan.phases)])
-    prefix, rest = chain.split(first if run.plan.pretrained else 0, form_here(Form()))
+    form = Form(device=on) if on else form_here(Form())
+    prefix, rest = chain.split(first if run.plan.pretrained else 0, form)
     return predict(rest, features(prefix, raw))
 
 
 def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
-    with spent() as cost:
-        chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
-        check(plan, chain)
-        raw_train, raw_val = data(task, plan, seed)
-        saved = Saved.read(place)
-        if saved:
-            chain.network.load_state_dict(saved.now)
-            log.info("resuming at phase %d, epoch %d", saved.phase, saved.epoch + 1)
-        history: list[Epoch] = list(saved.history) if saved else []
-        untrained: set[str] = set(saved.untrained) if saved else set()
-        form = form_here(plan.form)
-        for index, phase in enumerate(plan.phases):
-            if saved and index < saved.phase:
-                continue
-            first = chain.freeze(phase.train)
-            prefix, rest = chain.split(form=form)
-            if prefix and phase.stored:
-                _fill(chain, plan, index, form, raw_train, raw_val)
-            train = features(prefix, raw_train, max(1, phase.views), stored=phase.stored)
-            val = features(prefix, raw_val, stored=phase.stored)
-            objective = Objective(take("heads", task.head), task.metric, _weights(task, phase), phase.smoothing)
-            log.info(
-                "phase %d: %s learns, %d of %d stages frozen", index, ", ".join(phase.train), first, len(chain.stages)
-            )
-            if phase.solver == "exact":
-                history.append(_solve(chain, rest, train, val, objective, phase, index, task))
-            else:
-                state = saved if saved and saved.phase == index else None
-                epochs, idle = _train(
-                    chain, rest, train, val, phase, objective, seed, index, place, history, untrained, state
-                )
-                history, untrained = epochs, untrained | set(idle)
-        weights = place / "weights.safetensors"
-        with home.placed(weights) as part:
-            save_file({n: t.contiguous().cpu() for n, t in chain.network.state_dict().items()}, part)
-        final = evaluate(rest, val, objective, phase)[1]
+    saved = Saved.read(place)
+    at = saved.progress if saved else Progress(0, 0, (-np.inf, -np.inf), 0, (), (), Cost())
+    meter = Meter(at.cost)
+    chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
+    check(plan, chain)
+    raw_train, raw_val = data(task, plan, seed)
+    if saved:
+        chain.network.load_state_dict(saved.now)
+        log.info("resuming at phase %d, epoch %d", at.phase, at.epoch + 1)
+    history, untrained = list(at.history), set(at.untrained)
+    form, written = form_here(plan.form), time.monotonic()
+    for index, phase in enumerate(plan.phases):
+        if index < at.phase:
+            continue
+        first = chain.freeze(phase.train)
+        prefix, rest = chain.split(form=form)
+        if prefix and phase.stored:
+            _fill(chain, plan, index, form, raw_train, raw_val)
+        train = features(prefix, raw_train, max(1, phase.views), stored=phase.stored)
+        val = features(prefix, raw_val, stored=phase.stored)
+        objective = Objective(take("heads", task.head), task.metric, _weights(task, phase), phase.smoothing)
+        log.info("phase %d: %s learns, %d of %d stages frozen", index, ", ".join(phase.train), first, len(chain.stages))
+        if phase.solver == "exact":
+            history.append(_solve(chain, rest, train, val, objective, phase, index, task))
+            continue
+        engine, idle = optimiser(chain, phase)
+        if idle:
+            log.warning("%d parameters were to learn but get no gradient: %s", len(idle), ", ".join(idle[:5]))
+        untrained |= set(idle)
+        moving = _moving(chain, rest)
+        held = _Held({n: t.clone() for n, t in moving.items()})
+        if saved and index == at.phase:
+            restore(engine, saved.engine)
+            held = _Held(saved.best, at.record, at.waited, at.epoch + 1)
+        epochs = fit(rest, engine, train, val, phase, objective, seed, held.start, index)
+        for epoch in _tuned(epochs, held, moving, phase.patience):
+            history.append(epoch)
+            if time.monotonic() - written > EVERY:
+                so_far = (tuple(history), tuple(sorted(untrained)), meter.cost())
+                now = Progress(index, epoch.epoch, held.record, held.waited, *so_far)
+                Saved(now, chain.network.state_dict(), held.best, state_of(engine)).write(place)
+                written = time.monotonic()
+    weights = place / "weights.safetensors"
+    with home.placed(weights) as part:
+        save_file(unshared({n: t.cpu() for n, t in chain.network.state_dict().items()}), part)
     run = Run(
-        key=name, task=task.key, plan=plan, seed=seed, weights=str(weights), history=tuple(history), score=final,
-        cost=cost, untrained=tuple(sorted(untrained)), loading=loading,
+        key=name, task=task.key, plan=plan, seed=seed, weights=str(weights), history=tuple(history),
+        score=evaluate(rest, val, objective, phase)[1], cost=meter.cost(), untrained=tuple(sorted(untrained)),
+        loading=loading,
     )  # fmt: skip
     about = {"name": task.name, "outputs": task.outputs, "head": task.head}
     home.write_text(place / "task.json", to_json({**about, "learned": sorted({*task.train.ids, *task.val.ids})}))
@@ -180,53 +190,37 @@ def _solve(
     return Epoch(index, 1, 0, loss, score, val_loss, val_score, 0.0, time.perf_counter() - began)
 
 
-def _train(
-    chain: Chain,
-    rest: Rest,
-    train: Dataset,
-    val: Dataset,
-    phase: Phase,
-    objective: Objective,
-    seed: int,
-    index: int,
-    place: Path,
-    history: list[Epoch],
-    untrained: set[str],
-    saved: Saved | None,
-) -> tuple[list[Epoch], tuple[str, ...]]:
-    """One phase by gradient steps; the best weights by validation are restored at its end."""
-    engine, idle = optimiser(chain, phase)
-    if idle:
-        log.warning("%d parameters were to learn but get no gradient: %s", len(idle), ", ".join(idle[:5]))
-    moving = _moving(chain, rest)
-    best = {name: tensor.clone() for name, tensor in moving.items()}
-    record, waited, start = (-np.inf, -np.inf), 0, 0
-    if saved:
-        restore(engine, saved.engine)
-        best, record, waited, start = saved.best, saved.record, saved.waited, saved.epoch + 1
-    written = time.monotonic()
-    for epoch in fit(rest, engine, train, val, phase, objective, seed, start, index):
-        history.append(epoch)
+@dataclass
+class _Held:
+    """The best weights of a phase by validation, which are restored at its end."""
+
+    best: dict[str, torch.Tensor]
+    record: tuple[float, float] = (-np.inf, -np.inf)
+    waited: int = 0  # epochs without a better one
+    start: int = 0  # epoch to go on from
+
+    def see(self, epoch: Epoch, moving: dict[str, torch.Tensor]) -> None:
+        """Keep what moves if this epoch is the best so far."""
         rank = (epoch.val_score, -epoch.val_loss)
         # Before the first step there is nothing to keep unless an earlier phase has trained the head.
-        if rank > record and (epoch.epoch or index):
-            record, waited = rank, 0
-            best = {name: tensor.detach().clone() for name, tensor in moving.items()}
+        if rank > self.record and (epoch.epoch or epoch.phase):
+            self.record, self.waited = rank, 0
+            self.best = {name: tensor.detach().clone() for name, tensor in moving.items()}
         elif epoch.epoch:
-            waited += 1
-        log.info("phase %d epoch %d: loss %.3f, validation %.3f", index, epoch.epoch, epoch.loss, epoch.val_score)
-        if waited >= phase.patience:
+            self.waited += 1
+
+
+def _tuned(epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor], patience: int) -> Iterator[Epoch]:
+    """These epochs, until none has been the best for as many as patience allows; then the best weights are put back."""
+    for epoch in epochs:
+        held.see(epoch, moving)
+        log.info("phase %d epoch %d: loss %.3f, validation %.3f", epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
+        yield epoch
+        if held.waited >= patience:
             break
-        if time.monotonic() - written > EVERY:
-            Saved(
-                index, epoch.epoch, record, waited, tuple(history), tuple(sorted(untrained | set(idle))),
-                chain.network.state_dict(), best, state_of(engine),
-            ).write(place)  # fmt: skip
-            written = time.monotonic()
     with torch.no_grad():
         for name, tensor in moving.items():
-            tensor.copy_(best[name])
-    return history, idle
+            tensor.copy_(held.best[name])
 
 
 def _moving(chain: Chain, rest: Rest) -> dict[str, torch.Tensor]:
@@ -245,15 +239,23 @@ def _weights(task: Task, phase: Phase) -> torch.Tensor | None:
     return torch.tensor(weights, dtype=torch.float32, device=form_here(Form()).device)
 
 
-@contextmanager
-def spent() -> Iterator[Cost]:
-    """What the block costs; the noun is filled in when it ends."""
-    cost = Cost()
-    wall, cpu, passes, hits = time.perf_counter(), time.process_time(), Count.passes, Count.hits
-    yield cost
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    for name, value in {
-        "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu, "peak_bytes": peak,
-        "prefix_passes": Count.passes - passes, "prefix_hits": Count.hits - hits,
-    }.items():  # fmt: skip
-        object.__setattr__(cost, name, value)
+class Meter:
+    """What is spent from now on, on top of what an interrupted run had spent before."""
+
+    def __init__(self, before: Cost | None = None) -> None:
+        self.before, self.start = before or Cost(), self._now()
+
+    def cost(self) -> Cost:
+        """So far."""
+        spent = [now - then for now, then in zip(self._now(), self.start, strict=True)]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return Cost(
+            seconds=self.before.seconds + spent[0],
+            cpu_seconds=self.before.cpu_seconds + spent[1],
+            peak_bytes=max(self.before.peak_bytes, peak),
+            prefix_passes=self.before.prefix_passes + int(spent[2]),
+            prefix_hits=self.before.prefix_hits + int(spent[3]),
+        )
+
+    def _now(self) -> tuple[float, ...]:
+        return time.perf_counter(), time.process_time(), Count.passes, Count.hits

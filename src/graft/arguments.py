@@ -1,10 +1,24 @@
 """Every command and its arguments; imports nothing heavy, so that `--help` answers at once."""
 
 import argparse
+import os
 import re
+from collections.abc import Sequence
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
-SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+SIZES = " KMGT"  # each a thousand times the one before, or 1024 times with an i: 5G, 5GiB
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was asked for; --backbone takes several ids, so that a DATA behind them is told apart from the last."""
+    commands = parser()
+    a = commands.parse_args(argv)
+    if "data" in a and a.data is None:
+        ids = a.backbone[-1] if getattr(a, "backbone", None) else []
+        if len(ids) < 2 or not os.path.exists(ids[-1]):
+            commands.error("DATA is missing: a folder of class folders, a table, or a Task")
+        a.data = ids.pop()
+    return a
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     plan = command("plan", "say what to freeze, what to train, for how long, and why: the Plan")
     _data(plan)
     _choice(plan)
+    plan.add_argument("--ranking", metavar="FILE", help="a Ranking, as `graft rank` wrote it; by default it is made")
     adapt = command("adapt", "carry out a plan: the Run; an interrupted one goes on")
     _data(adapt)
     _choice(adapt)
@@ -50,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     _out(export)
     export.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
     export.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
+    export.add_argument("--report", metavar="FILE", help="a Report, as `graft verify` wrote it; by default it is made")
     predict = command("predict", "answer for new files with an artifact")
     predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")
     predict.add_argument("files", metavar="FILE", nargs="+", help="photos; tables of paths; - reads standard input")
@@ -74,7 +90,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _data(one: argparse.ArgumentParser) -> None:
     one.add_argument(
-        "data", metavar="DATA", help="a folder of class folders, one with train/ val/ test/, a table, or a Task"
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help="a folder of class folders, one with train/ val/ test/, a table, or a Task",
     )
     one.add_argument("--path", help="a table's column of paths, where its name does not tell")
     one.add_argument("--label", help="a table's column of labels, where its name does not tell")
@@ -115,7 +134,7 @@ def _seconds(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 5G")
-    return int(float(found[1]) * SIZES[found[2].upper()])
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** SIZES.index(found[2].upper() or " "))

@@ -43,8 +43,9 @@ def build(
     seed: int = 0,
     *,
     pretrained: bool = True,
+    on: str | None = None,
 ) -> tuple[Chain, Loading]:
-    """The backbone with a fresh head (a file of the `heads` shelf), as a chain on this machine's device.
+    """The backbone with a fresh head (a file of the `heads` shelf), as a chain on a device: by default this machine's.
 
     The head (and, without pretrained weights, the whole network) is initialised from the seed alone.
     """
@@ -65,8 +66,9 @@ def build(
         width = body.eval()(normalise(example["x"])).shape[-1]
     torch.manual_seed(seed)
     network = Network(normalise, body, take("heads", head).head(width, outputs))
-    network = network.to(device()).to(memory_format=torch.channels_last)
-    return Chain(network, {name: value.to(device()) for name, value in example.items()}), loading
+    place = on or device()
+    network = network.to(place).to(memory_format=torch.channels_last)
+    return Chain(network, {name: value.to(place) for name, value in example.items()}), loading
 
 
 def resized(backbone: Backbone, size: int) -> Backbone:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graft import words
-from graft.arguments import parser
-from graft.core.errors import GraftError, PlanError
+from graft.arguments import parse
+from graft.core.errors import GraftError, PlanError, nearest
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     _report_progress(arguments)
     try:
         COMMANDS[arguments.command](arguments)
@@ -73,14 +73,15 @@ def _verify(a: argparse.Namespace) -> None:
 
 
 def _export(a: argparse.Namespace) -> None:
+    from graft.core.nouns import Report
     from graft.export import check_out, export
     from graft.verify import verify
 
     check_out(a.out)
-
     task = _task(a)
     run = _run(a, task)
-    artifact = export(task, run, verify(task, run, _budget(a)), a.out)
+    report = _noun(Report, a.report) if a.report else verify(task, run, _budget(a))
+    artifact = export(task, run, report, a.out)
     _show(a, artifact, words.artifact(artifact))
 
 
@@ -148,6 +149,10 @@ def _list(a: argparse.Namespace) -> None:
 
     if a.shelf is None:
         entries: list[dict[str, Any]] = [{"name": shelf} for shelf in ("backbones", *SHELVES)]
+    elif a.shelf not in (shelves := ("backbones", *SHELVES)):
+        raise PlanError(
+            f"There is no shelf {a.shelf!r}.{nearest(a.shelf, shelves)} The shelves are {', '.join(shelves)}."
+        )
     elif a.shelf == "backbones":
         known = [b for source in names("sources") for b in take("sources", source).catalog("image")]
         entries = [
@@ -214,11 +219,17 @@ def _ranking(a: argparse.Namespace, task: Any) -> Any:
 
 
 def _planned(a: argparse.Namespace, task: Any) -> Any:
+    from graft.core.nouns import Ranking
     from graft.plan import known, plan
 
     known(a.strategy)
-
-    return plan(task, _ranking(a, task)[0], a.strategy, _budget(a))
+    if file := getattr(a, "ranking", None):
+        ranking = _noun(Ranking, file)
+        if ranking.task != task.key or not len(ranking):
+            raise PlanError(f"{file} is not a ranking of these data and this split. Run `graft rank` on them again.")
+    else:
+        ranking = _ranking(a, task)
+    return plan(task, ranking[0], a.strategy, _budget(a))
 
 
 def _run(a: argparse.Namespace, task: Any) -> Any:

@@ -24,6 +24,7 @@ from graft.predict import SCHEMA
 from graft.verify import described
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
+PICTURES = ("ranking.png", "stages.png", "verdict.png")  # which `report` puts beside it
 COMPARED = 64  # real examples that are compared, of the validation part
 
 # What a fresh process runs: the artifact's own answers, and those of its safetensors in torch.
@@ -47,8 +48,11 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
     Raises:
         ExportMismatch: a fresh process computes something else.
         DataError: `out` exists and is not an artifact.
+        PlanError: the run or the report belongs to other data.
     """
     belongs(task, run)
+    if report.task != task.key or report.run != run.key:
+        raise PlanError("The report is of another run or other data. Run `graft verify` on these.")
     row = next(row for row in report.rows if row.name == report.ships)
     check_out(out)
     place = Path(os.path.abspath(out))  # a name of its own, also for "."
@@ -157,7 +161,8 @@ def _expected(task: Task, card: dict[str, Any], key: str, part: Part) -> np.ndar
         return np.asarray(take("baselines", card["baseline"]).predict(state, described(card["baseline"], task, part)))
     run = finished(key)
     assert run is not None
-    return logits(task, run, Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed))
+    raw = Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed)
+    return logits(task, run, raw, on="cpu")  # where the fresh process computes: a GPU rounds otherwise
 
 
 def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> float:
@@ -179,12 +184,24 @@ def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> flo
 
 
 def _placed(draft: Path, place: Path) -> Path:
-    """The draft in its place; an artifact that stood there is replaced."""
+    """The draft in its place; of an artifact that stood there, what was not its own is kept."""
     with home.storage():
         old = place.with_name(f".{place.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if place.exists():
+            own = {"card.json", *_files(place), *PICTURES}
             place.rename(old)
+            for entry in old.iterdir():
+                if entry.name not in own and not (draft / entry.name).exists():
+                    entry.rename(draft / entry.name)
         draft.rename(place)
         shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+def _files(artifact: Path) -> set[str]:
+    """Names that an artifact's card lists."""
+    try:
+        return set(json.loads((artifact / "card.json").read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+import graft
 from graft.core.codec import from_json
 from graft.core.errors import DataError, GraftError
 from graft.core.keys import content_id, key
@@ -135,7 +136,8 @@ def _read(items: list[str], reader: Any) -> dict[str, tuple[str, dict[str, Any]]
         except OSError as error:
             result[item] = ("", {"error": f"cannot be read: {error.strerror}"})
     known = files.known(list(stamps.values()))
-    seen = {item: known[at.path] for item, at in stamps.items() if at.path in known}
+    by = f"{reader.__name__} {reader.VERSION}, graft {graft.__version__}"
+    seen = {item: known[at.path] for item, at in stamps.items() if known.get(at.path, ("", {}))[1].get("by") == by}
     result |= seen
 
     def read(item: str) -> tuple[str, str, dict[str, Any]]:
@@ -144,7 +146,7 @@ def _read(items: list[str], reader: Any) -> dict[str, tuple[str, dict[str, Any]]
         except OSError as error:
             return item, "", {"error": f"cannot be read: {error.strerror}"}
         try:
-            return item, content_id(data), asdict(reader.look(data))
+            return item, content_id(data), {"by": by, **asdict(reader.look(data))}
         except GraftError as error:
             return item, content_id(data), {"error": str(error)}
 

@@ -1,16 +1,14 @@
 """Task → Ranking: which pretrained backbone suits it, measured on the training part alone."""
 
 import logging
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 import graft
-from graft.build import build, find, form_here
+from graft.build import build, find
 from graft.core import home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
@@ -20,14 +18,13 @@ from graft.data.dataset import Examples, table
 from graft.features import sweep
 from graft.model import linear
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training, stage_seconds
+from graft.speed import Forward, Training, forward, subset, training
 
 log = logging.getLogger("graft")
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
 TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
-PROBED = 32  # examples that the choice of form and the timings look at
 
 
 def candidates(modality: str) -> list[Backbone]:
@@ -59,8 +56,9 @@ def rank(
     pool = _asked(task, backbones) if backbones else _unseen(task, candidates(task.modality))
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
-    name = key("rank", graft.__version__, task.key, [(b.id, b.revision, b.sha256) for b in pool], budget.seconds, seed)
-    # What could not be fetched now may be fetched next time: only a complete ranking is kept.
+    known = [(b.id, b.revision, b.sha256) for b in pool]
+    name = key("rank", graft.__version__, task.key, known, budget.seconds, seed, SCORES)
+    # What could not be fetched now may be fetched next time: then the ranking is not kept.
     return home.remember(
         "rank", name, Ranking, lambda: _rank(task, pool, budget, seed), lambda result: not result.failed
     )
@@ -93,9 +91,10 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
     began = time.perf_counter()
     opened: list[_Candidate] = []
     failed: list[tuple[str, str]] = []
+    untried: list[str] = []
     for backbone in pool:
         if len(opened) > 1 and time.perf_counter() - began > SHARE * budget.seconds / 2:
-            failed.append((backbone.id, f"there was no time for it within a budget of {budget.seconds:.0f} s"))
+            untried.append(backbone.id)
             continue
         try:
             opened.append(_Candidate.open(backbone, task, seed))
@@ -105,23 +104,26 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
             failed.append((backbone.id, str(error)))
     for id, why in failed:
         log.warning("%s is left out: %s", id, why)
+    if untried:
+        log.warning("There was no time within a budget of %.0f s for %s.", budget.seconds, ", ".join(untried))
     if not opened:
         raise BackboneError("No candidate could be opened. " + "; ".join(f"{id}: {why}" for id, why in failed[:3]))
 
     sizes = _rounds(task, opened, budget.seconds * SHARE - (time.perf_counter() - began))
     alive = opened
     for size in sizes:
-        subset = _subset(task.train, size)
+        part = subset(task.train, size)
         for candidate in alive:
-            candidate.measure(task, subset, len(subset), seed)
-            log.info("%s: probe %.3f on %d examples", candidate.backbone.id, candidate.scores["probe"], len(subset))
+            candidate.measure(task, part, seed)
+            log.info("%s: probe %.3f on %d examples", candidate.backbone.id, candidate.scores["probe"], len(part))
         alive = sorted(alive, key=lambda c: -c.scores["probe"])
         if size != sizes[-1]:
             alive = alive[: max(2, (len(alive) + 1) // 2)]
     alive = _cheapest_first(alive)
-    alive[0].time_training(task, seed)
+    alive[0].training = training(task, alive[0].backbone, alive[0].chain)
     order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
-    return _ranking(task, order, tuple(failed), time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return _ranking(task, order, tuple(failed), tuple(untried), seconds)
 
 
 @dataclass
@@ -132,49 +134,31 @@ class _Candidate:
     chain: Chain
     loading: Loading
     form: Form
-    seconds: list[float]
-    prepare: float
+    speed: Forward
     scores: dict[str, float] = field(default_factory=dict)
     curve: list[StageProbe] = field(default_factory=list)
     used: int = 0
-    training: tuple[float, str] = (0.0, "float32")
+    training: Training = field(default=Training(0.0, 0.0, "float32"))
 
     @classmethod
     def open(cls, backbone: Backbone, task: Task, seed: int) -> "_Candidate":
         chain, loading = build(backbone, task.head, len(task.outputs), seed)
-        part = _subset(task.train, PROBED)
-        raw = Examples(part, take("modalities", task.modality), backbone.input, seed)
-        rows = np.arange(len(part))
-        began = time.perf_counter()
-        inputs = {n: v for n, v in raw.read(rows, 0 * rows).items() if n != "y"}
-        prepare = (time.perf_counter() - began) / len(part)
-        here = form_here(Form())
-        # Remembered: features are stored per form, and timings of a tie would fall now on one side, now on the other.
-        name = key("form", graft.__version__, torch.__version__, backbone, here, platform.node())
-        form = home.remember("form", name, Form, lambda: choose_form(chain, inputs, here))
-        seconds = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
-        return cls(backbone, chain, loading, form, seconds, prepare)
+        form, speed = forward(task, backbone, chain)
+        return cls(backbone, chain, loading, form, speed)
 
-    def measure(self, task: Task, part: Part, used: int, seed: int) -> None:
+    def measure(self, task: Task, part: Part, seed: int) -> None:
         """Scores and the stage curve on these training examples, every stage from one sweep."""
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
         tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
         self.curve = []
-        for cut, seconds, (x, y) in zip(self.chain.stages, self.seconds, tables, strict=True):
+        for cut, seconds, (x, y) in zip(self.chain.stages, self.speed.stages, tables, strict=True):
             found = linear.fit(x, y, len(task.outputs), metric=task.metric)
             size = 4 * int(np.prod(cut.shape))
             self.curve.append(StageProbe(cut.name.removeprefix("backbone."), found.score, found.error, seconds, size))
         x, y = tables[-1]
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in SCORES}}
-        self.used = used
-
-    def time_training(self, task: Task, seed: int) -> None:
-        """How long a training step takes, and in which dtype."""
-        part = _subset(task.train, self.form.batch)
-        raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
-        batch = raw.read(np.arange(len(part)), np.zeros(len(part), int))
-        self.training = choose_training(self.chain, batch, batch.pop("y"))
+        self.used = len(part)
 
     def evidence(self, task: Task) -> Evidence:
         """The noun."""
@@ -194,8 +178,8 @@ class _Candidate:
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
         return Evidence(
             backbone=self.backbone, scores=self.scores, stage_curve=tuple(self.curve), n_train=len(task.train),
-            n_used=self.used, per_class=int(counts.min()), form=self.form, prepare_seconds=self.prepare,
-            train_seconds=self.training[0], train_dtype=self.training[1], loading=self.loading, why=tuple(why),
+            n_used=self.used, per_class=int(counts.min()), form=self.form, prepare_seconds=self.speed.prepare,
+            train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
         )  # fmt: skip
 
 
@@ -204,14 +188,14 @@ def _cheapest_first(alive: list[_Candidate]) -> list[_Candidate]:
     best = alive[0]
     floor = best.scores["probe"] - TIED * best.curve[-1].error
     tied = [c for c in alive if c.scores["probe"] >= floor]
-    first = min(tied, key=lambda c: sum(c.seconds))
+    first = min(tied, key=lambda c: sum(c.speed.stages))
     return [first, *(c for c in alive if c is not first)]
 
 
 def _rounds(task: Task, opened: list[_Candidate], seconds: float) -> list[int]:
     """Numbers of examples, ending with all of them; one round if there is time for every candidate on everything."""
     total, size = len(task.train), len(task.train)
-    each = sum(sum(c.seconds) + c.prepare for c in opened)
+    each = sum(sum(c.speed.stages) + c.speed.prepare for c in opened)
     if each * total <= seconds or len(opened) < 3:
         return [total]
     sizes = [total]
@@ -221,20 +205,13 @@ def _rounds(task: Task, opened: list[_Candidate], seconds: float) -> list[int]:
     return sizes
 
 
-def _subset(part: Part, size: int) -> Part:
-    """The first `size` examples of a fixed order in which the classes take turns: a subset holds the smaller ones."""
-    if size >= len(part):
-        return part
-    turns: dict[int, int] = {}
-    order = []
-    for row in sorted(range(len(part)), key=lambda row: part.ids[row]):
-        target = part.targets[row]
-        turns[target] = turns.get(target, -1) + 1
-        order.append((turns[target], target, row))
-    return part.select(row for *_, row in sorted(order)[:size])
-
-
-def _ranking(task: Task, order: list[_Candidate], failed: tuple[tuple[str, str], ...], seconds: float) -> Ranking:
+def _ranking(
+    task: Task,
+    order: list[_Candidate],
+    failed: tuple[tuple[str, str], ...],
+    untried: tuple[str, ...],
+    seconds: float,
+) -> Ranking:
     evidence = tuple(candidate.evidence(task) for candidate in order)
     full = [e for e in evidence if e.n_used == evidence[0].n_used]
     published = [e for e in evidence if e.backbone.accuracy is not None]
@@ -253,10 +230,16 @@ def _ranking(task: Task, order: list[_Candidate], failed: tuple[tuple[str, str],
     if len(full) > 1:
         why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {random:.3f}.")
     if static is not None:
-        gap = 100 * (best.scores["probe"] - static.scores["probe"])
-        same = static.backbone.id == best.backbone.id
-        why.append(
-            f"The best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
-            + (": the same." if same else f", {gap:.1f} points behind on this task.")
-        )
-    return Ranking(task.key, evidence, static.backbone.id if static else "", random, failed, seconds, tuple(why))
+        why.append(_beside(best, static))
+    name = static.backbone.id if static else ""
+    return Ranking(task.key, evidence, name, random, failed, untried, seconds, tuple(why))
+
+
+def _beside(best: Evidence, static: Evidence) -> str:
+    """What the choice by published accuracy would have taken."""
+    text = f"The best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
+    if static.backbone.id == best.backbone.id:
+        return f"{text}: the same."
+    gap = 100 * (best.scores["probe"] - static.scores["probe"])
+    seen = "" if static.n_used == best.n_used else f" (it was dropped after {static.n_used} examples)"
+    return f"{text}, {abs(gap):.1f} points {'behind' if gap >= 0 else 'ahead'} on this task{seen}."

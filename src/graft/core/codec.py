@@ -98,15 +98,15 @@ def _noun(kind: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise PlanError(f"{where} must be an object with the fields of a {kind.__name__}, not {value!r}.")
     fields = {f.name: f for f in dataclasses.fields(kind) if f.metadata.get("json", True)}
-    for name in value:
-        if name not in fields:
-            raise PlanError(f"{where} has no field {name!r}.{nearest(name, fields)}")
+    faults = [f"{where} has no field {name!r}.{nearest(name, fields)}" for name in value if name not in fields]
     missing = [
         name
         for name, f in fields.items()
         if name not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise PlanError(f"{where} lacks {', '.join(missing)}.")
+        faults.append(f"{where} lacks {', '.join(missing)}.")
+    if faults:
+        raise PlanError(" ".join(faults))
     hints = _hints(kind)
     return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})

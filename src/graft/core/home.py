@@ -151,7 +151,7 @@ def limit(new: int | None = None) -> int:
     try:
         return int(path.read_text())
     except (OSError, ValueError):
-        return 20 << 30
+        return 20_000_000_000
 
 
 def size(path: Path) -> int:
@@ -187,7 +187,12 @@ def evict(limit: int, kind: str = "features", keep: frozenset[str] = frozenset()
     base = home() / kind
     if not base.is_dir():
         return 0
-    entries = sorted((entry.stat().st_mtime, entry) for entry in base.iterdir() if not entry.name.startswith("."))
+    entries = []
+    for entry in base.iterdir():
+        with contextlib.suppress(OSError):  # another process has just evicted it
+            if not entry.name.startswith("."):
+                entries.append((entry.stat().st_mtime, entry))
+    entries.sort()
     weights = {entry: size(entry) for _, entry in entries}
     total, freed = sum(weights.values()), 0
     for used, entry in entries:

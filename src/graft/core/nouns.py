@@ -119,6 +119,7 @@ class Ranking:
     static: str = ""  # the candidate with the best published accuracy
     random: float = 0.0  # mean probe score over the candidates: what a blind choice expects
     failed: tuple[tuple[str, str], ...] = ()  # (backbone, why) of candidates that could not be opened
+    untried: tuple[str, ...] = ()  # candidates that there was no time for
     seconds: float = 0.0
     why: tuple[str, ...] = ()
 
@@ -174,7 +175,7 @@ class Budget:
     """What may it cost?"""
 
     seconds: float = 600.0  # wall time of the whole path
-    bytes: int = 20 << 30  # of the feature store
+    bytes: int = 20_000_000_000  # of the feature store
 
 
 @dataclass(frozen=True)
@@ -277,7 +278,7 @@ class Artifact:
     """What do we ship? A folder that stands alone."""
 
     path: str
-    ships: str  # "adapted", "linear_probe", or a baseline's name
+    ships: str  # the row of the report: "adapted", "linear_probe", "scratch", or a baseline's name
     verdict: str
     sentence: str
     labels: tuple[str, ...]

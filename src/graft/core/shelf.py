@@ -24,7 +24,6 @@ def names(shelf: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / shelf).glob("*.py") if not path.stem.startswith("_"))
 
 
-@cache
 def take(shelf: str, name: str) -> ModuleType:
     """The file `name` of a shelf, imported on first use; `name` may also be the path of a person's own .py file.
 
@@ -44,6 +43,11 @@ def take(shelf: str, name: str) -> ModuleType:
         except Exception as error:
             raise PlanError(f"{name} cannot be read: {type(error).__name__}: {error}.") from error
         return module
+    return _known(shelf, name)
+
+
+@cache
+def _known(shelf: str, name: str) -> ModuleType:
     known = names(shelf)
     if name not in known:
         raise PlanError(f"There is no {name!r} among the {shelf}.{nearest(name, known)} There are: {', '.join(known)}.")

@@ -4,12 +4,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
-from graft.core.keys import key
+from graft.core.errors import DataError
+from graft.core.keys import content_id, key
 from graft.core.nouns import Input, Part
 from graft.data.store import Store
 
@@ -70,7 +72,7 @@ class Examples:
 
     def example(self, row: int, view: int) -> dict[str, np.ndarray]:
         """One prepared example."""
-        raw = self.modality.decode(self.part.items[row], short=round(min(self.input.size) / self.input.crop))
+        raw = self.modality.decode(content(self.part, row), short=round(min(self.input.size) / self.input.crop))
         if not view:
             return self.modality.prepare(raw, self.input)
         seed = [self.seed, view, *bytes.fromhex(self.part.ids[row])]
@@ -89,6 +91,22 @@ class Examples:
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(os.cpu_count() or 1)
+
+
+def content(part: Part, row: int) -> bytes:
+    """The bytes of an example's file, which must be those that it was loaded with: everything is kept under their hash.
+
+    Raises:
+        DataError: the file is gone, or holds something else by now.
+    """
+    item = part.items[row]
+    try:
+        data = Path(item).read_bytes()
+    except OSError as error:
+        raise DataError(f"{item} cannot be read: {error.strerror}.") from None
+    if part.ids[row] and content_id(data) != part.ids[row]:
+        raise DataError(f"{item} has changed since it was loaded. Load the data again.")
+    return data
 
 
 class Stored:

@@ -1,85 +1,77 @@
 """Where an unfinished run stands, on disk: written whole or not at all, without pickle."""
 
-import json
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from graft.core import home
-from graft.core.codec import from_dict, to_json
-from graft.core.nouns import Epoch
+from graft.core.codec import from_json, to_json
+from graft.core.errors import GraftError
+from graft.core.nouns import Cost, Epoch
+
+Tensors = dict[str, torch.Tensor]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far an unfinished run has come: all but its tensors."""
+
+    phase: int
+    epoch: int
+    record: tuple[float, float]  # best validation score and negated loss so far
+    waited: int  # epochs since then
+    history: tuple[Epoch, ...]
+    untrained: tuple[str, ...]
+    cost: Cost  # so far
+
+
+@dataclass(frozen=True)
 class Saved:
-    """Where an unfinished run stands: written whole or not at all, without pickle."""
+    """Where an unfinished run stands."""
 
-    def __init__(
-        self,
-        phase: int,
-        epoch: int,
-        record: tuple[float, float],
-        waited: int,
-        history: tuple[Epoch, ...],
-        untrained: tuple[str, ...],
-        now: dict[str, torch.Tensor],
-        best: dict[str, torch.Tensor],
-        engine: dict[str, torch.Tensor],
-    ) -> None:
-        self.phase, self.epoch, self.record, self.waited = phase, epoch, record, waited
-        self.history, self.untrained, self.now, self.best, self.engine = history, untrained, now, best, engine
+    progress: Progress
+    now: Tensors
+    best: Tensors
+    engine: Tensors  # the optimiser's moments
 
     def write(self, place: Path) -> None:
-        facts = {
-            "phase": self.phase, "epoch": self.epoch, "record": self.record, "waited": self.waited,
-            "history": [asdict(epoch) for epoch in self.history], "untrained": self.untrained,
-        }  # fmt: skip
+        """Put it into the run's folder."""
         groups = {"now": self.now, "best": self.best, "engine": self.engine}
-        tensors = {
-            f"{group}/{n}": t.detach().contiguous().cpu() for group, held in groups.items() for n, t in held.items()
-        }
+        tensors = {f"{group}/{n}": t.detach().cpu() for group, held in groups.items() for n, t in held.items()}
         home.folder("runs", place.name, "checkpoint")
         with home.placed(place / "checkpoint" / "state.safetensors") as part:
-            save_file(_unshared(tensors), part, metadata={"facts": to_json(facts)})
+            save_file(unshared(tensors), part, metadata={"progress": to_json(self.progress)})
 
     @classmethod
     def read(cls, place: Path) -> "Saved | None":
-        from safetensors import SafetensorError, safe_open
-
+        """What stands in a run's folder; None where nothing whole does."""
         path = place / "checkpoint" / "state.safetensors"
         try:
             with safe_open(path, "pt") as file:
-                facts: dict[str, Any] = json.loads(file.metadata()["facts"])
+                progress = from_json(Progress, file.metadata()["progress"])
             tensors = load_file(path)
-        except (OSError, SafetensorError, KeyError, ValueError):
+        except (OSError, SafetensorError, KeyError, GraftError):
             return None
-        groups: dict[str, dict[str, torch.Tensor]] = {"now": {}, "best": {}, "engine": {}}
+        groups: dict[str, Tensors] = {"now": {}, "best": {}, "engine": {}}
         for name, tensor in tensors.items():
             group, _, rest = name.partition("/")
             groups[group][rest] = tensor
-        first, second = (-np.inf if value is None else value for value in facts["record"])
-        history = tuple(from_dict(Epoch, epoch) for epoch in facts["history"])
-        return cls(
-            facts["phase"],
-            facts["epoch"],
-            (first, second),
-            facts["waited"],
-            history,
-            tuple(facts["untrained"]),
-            **groups,
-        )
+        first, second = (-np.inf if np.isnan(value) else value for value in progress.record)  # JSON knows no infinity
+        return cls(replace(progress, record=(first, second)), **groups)
 
 
-def _unshared(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies where two names share memory (tied weights), which safetensors refuses."""
+def unshared(tensors: Tensors) -> Tensors:
+    """Dense tensors, copied where two names share memory (tied weights): what safetensors asks for."""
     seen: set[int] = set()
     out = {}
     for name, tensor in tensors.items():
-        address = tensor.untyped_storage().data_ptr()
-        out[name] = tensor.clone() if address in seen else tensor
+        dense = tensor.contiguous()
+        address = dense.untyped_storage().data_ptr()
+        out[name] = dense.clone() if address in seen else dense
         seen.add(address)
     return out
 

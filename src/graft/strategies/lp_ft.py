@@ -11,8 +11,9 @@ def lp_ft(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     at = depth - 1 if first is None else first
     head = exact_head(task)
     tuned = fine_tuning(task, evidence, budget, at, (head,))
-    why = (
-        f"LP-FT starts from the exact head and tunes {depth - at} of {depth} stages, "
-        f"those that {budget.seconds:.0f} s allow."
-    )
+    why = f"LP-FT starts from the exact head and tunes {depth - at} of {depth} stages, "
+    if first is None:
+        why += f"though even one is more than {budget.seconds:.0f} s allow."
+    else:
+        why += f"those that {budget.seconds:.0f} s allow."
     return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=(why,))
