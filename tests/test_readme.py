@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.cli import parser
+from graft.arguments import parser
 from graft.core.shelf import names
 
 ROOT = Path(__file__).parent.parent

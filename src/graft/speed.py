@@ -1,0 +1,88 @@
+"""What a backbone takes on this machine. Measured once and remembered, since plans follow these seconds: a command that
+is asked again, or was interrupted, must come to the same plan."""
+
+import platform
+import time
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+
+import graft
+from graft.build import form_here
+from graft.core import home
+from graft.core.keys import key
+from graft.core.nouns import Backbone, Form, Part, Task
+from graft.core.shelf import take
+from graft.data.dataset import Batch, Examples
+from graft.model.chain import Chain
+from graft.model.probes import choose_form, choose_training, stage_seconds
+
+PROBED = 32  # examples that are looked at
+
+
+@dataclass(frozen=True)
+class Forward:
+    """Wall seconds of one example."""
+
+    prepare: float  # reading and preparing it
+    stages: tuple[float, ...]  # each stage, forward
+
+
+@dataclass(frozen=True)
+class Training:
+    """Wall seconds of one example, and the dtype in which they were reached."""
+
+    prepare: float  # reading and augmenting it
+    step: float  # forward and backward through the whole network
+    dtype: str
+
+
+def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward]:
+    """The form that suits the backbone here, and its seconds in that form."""
+    here, read = form_here(Form()), cache(partial(_read, task, backbone, 0))
+    # The form holds for every task: features are stored under it.
+    name = key("form", graft.__version__, torch.__version__, platform.node(), backbone, here)
+    form = home.remember("form", name, Form, lambda: choose_form(chain, read()[0], here))
+
+    def measure() -> Forward:
+        inputs, _, prepare = read()
+        return Forward(prepare, tuple(stage_seconds(chain.split(len(chain.stages), form)[0], inputs)))
+
+    return form, home.remember("forward", key(name, form, task.key), Forward, measure)
+
+
+def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = True) -> Training:
+    """How long a training step takes here, and in which dtype."""
+
+    def measure() -> Training:
+        inputs, targets, prepare = _read(task, backbone, view=1)
+        return Training(prepare, *choose_training(chain, inputs, targets))
+
+    here = form_here(Form())
+    name = key(graft.__version__, torch.__version__, platform.node(), backbone, here, task.key, pretrained)
+    return home.remember("training", name, Training, measure)
+
+
+def subset(part: Part, size: int) -> Part:
+    """The first `size` examples of a fixed order in which the classes take turns: a subset holds the smaller ones."""
+    if size >= len(part):
+        return part
+    turns: dict[int, int] = {}
+    order = []
+    for row in sorted(range(len(part)), key=lambda row: part.ids[row]):
+        target = part.targets[row]
+        turns[target] = turns.get(target, -1) + 1
+        order.append((turns[target], target, row))
+    return part.select(row for *_, row in sorted(order)[:size])
+
+
+def _read(task: Task, backbone: Backbone, view: int) -> tuple[Batch, torch.Tensor, float]:
+    """A few prepared training examples: inputs, targets, and the seconds that one took."""
+    part = subset(task.train, PROBED)
+    raw = Examples(part, take("modalities", task.modality), backbone.input)
+    began = time.perf_counter()
+    batch = raw.read(np.arange(len(part)), np.full(len(part), view))
+    seconds = (time.perf_counter() - began) / len(part)
+    return batch, batch.pop("y"), seconds

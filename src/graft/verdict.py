@@ -1,0 +1,138 @@
+"""Rows → Report: which verdict the rows allow, what ships, and the sentence that says so."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from graft.core.nouns import Part, Report, Row, Run, Slice, Task
+from graft.model import stats
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row in the making: which test examples it gets right, one line per seed."""
+
+    row: Row
+    correct: np.ndarray  # (seeds, n) of bool
+
+
+def judged(
+    task: Task,
+    run: Run,
+    runs: list[Run],
+    adapted: Entry,
+    others: list[Entry],
+    part: Part,
+    share: np.ndarray,
+    openings: tuple[str, ...],
+) -> Report:
+    """Compare the entries, pair by pair on the same test examples.
+
+    Args:
+        runs: the adapted one, seed by seed.
+        share: what each test example counts for; see `stats.example_weights`.
+        openings: why the test part was ever opened.
+    """
+    rivals = [entry for entry in others if not entry.row.transfers]
+    level = 1 - 0.05 / len(rivals)
+    rows = {"adapted": replace(adapted.row, times=1.0)}
+    harmed = []
+    for entry in others:
+        gain = stats.paired(adapted.correct, entry.correct, share)
+        times = entry.row.cost.cpu_seconds / max(adapted.row.cost.cpu_seconds, 1e-9)
+        rows[entry.row.name] = replace(entry.row, gain=gain, times=times)
+        if stats.paired(adapted.correct, entry.correct, share, level=level if entry in rivals else 0.95)[2] < 0:
+            harmed.append(entry.row.name)
+    against = [rows[entry.row.name] for entry in rivals]
+    done = [row for row in against if row.state != "unfinished"]
+    hurt = [row for row in against if row.name in harmed]
+    if hurt:
+        verdict, reference = "negative", min(hurt, key=lambda row: row.gain[0])
+    elif all(row.gain[1] > 0 for row in against):
+        verdict, reference = "positive", min(done or against, key=lambda row: row.gain[0])
+    else:
+        verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
+    better = [rows[name] for name in harmed]
+    ships = max(better, key=lambda row: row.validation).name if better else "adapted"
+    beaten = {entry.row.name: entry for entry in others}[reference.name]
+    slices = tuple(
+        Slice(label, int(at.sum()), float(adapted.correct[:, at].mean()), float(beaten.correct[:, at].mean()))
+        for index, label in enumerate(task.outputs)
+        if (at := np.asarray(part.targets) == index).any()
+    )
+    return Report(
+        task=task.key, run=run.key, metric=task.metric, verdict=verdict,
+        sentence=_sentence(task, run, verdict, rows["adapted"], reference, rows["scratch"], ships, len(part)),
+        reference=reference.name, gain=reference.gain, rows=tuple(rows.values()), ships=ships,
+        seeds=tuple(each.seed for each in runs), looks=sum(len(each.history) for each in runs) + rows["scratch"].trials,
+        test_openings=openings, n_test=len(part), slices=slices, runs=tuple(each.key for each in runs),
+        notes=_notes(rows, runs, task, openings),
+    )  # fmt: skip
+
+
+def _sentence(
+    task: Task, run: Run, verdict: str, adapted: Row, reference: Row, scratch: Row, ships: str, count: int
+) -> str:
+    """The verdict, for someone who has to decide and has never trained a model."""
+    score = "right on" if task.metric == "accuracy" else "right, class by class, on"
+    gain, low, high = (100 * value for value in reference.gain)
+    rival = _called(reference)
+    shown = f"{abs(gain):.1f} points (95 % interval {low:.1f} to {high:.1f})"
+    if verdict == "positive":
+        ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
+        text = (
+            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % "
+            f"of {count} photos it has never seen; that beats the best "
+            f"{'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
+        )
+        if ahead:
+            text += f" Over {_called(scratch)}, the gain is {100 * scratch.gain[0]:.1f} points so far."
+    elif verdict == "negative":
+        text = (
+            f"Transfer hurt: {rival} is {score} {100 * reference.score:.1f} % of {count} unseen photos, and the model "
+            f"adapted from {run.plan.backbone.id} on {100 * adapted.score:.1f} %; the difference is {gain:.1f} points "
+            f"(95 % interval {low:.1f} to {high:.1f})."
+        )
+    else:
+        sd = (high - low) / 100 / 3.92 * math.sqrt(count)
+        enough = stats.needed(reference.gain[0], sd)
+        text = (
+            f"It cannot be told from {count} test photos whether transfer helped: the adapted model is {score} "
+            f"{100 * adapted.score:.1f} %, {rival} on {100 * reference.score:.1f} %; the gain is {gain:.1f} points "
+            f"(95 % interval {low:.1f} to {high:.1f})."
+            + (f" If the gain is real, about {max(enough, count + 1)} would show it." if gain > 0 and enough else "")
+        )
+    if ships != "adapted":
+        text += f" What ships is {ships.replace('_', ' ')}."
+    return text
+
+
+def _called(row: Row) -> str:
+    names = {
+        "pixels": "a linear model on small pixels and edges",
+        "trivial": "always answering the commonest class",
+        "scratch": f"the same network trained from scratch ({row.state})",
+    }
+    return names.get(row.name, row.name)
+
+
+def _notes(rows: dict[str, Row], runs: list[Run], task: Task, openings: tuple[str, ...]) -> tuple[str, ...]:
+    notes = [
+        "Costs are those of the commands that did the work: features that ranking had stored are not counted again.",
+    ]
+    if len(runs) == 1:
+        notes.append("One seed was compared: the interval covers the choice of test examples, not of seeds.")
+    scratch = rows["scratch"]
+    if scratch.state == "unfinished":
+        notes.append(
+            f"From scratch was still improving after {scratch.cost.seconds:.0f} s: the gain over it is an upper bound, "
+            "and it was not used alone to call the transfer positive."
+        )
+    if len(openings) > 1:
+        notes.append(
+            f"This test part has been opened {len(openings)} times: whoever chooses between runs by their test scores "
+            "will see them promise too much."
+        )
+    notes += task.audit.notes
+    return tuple(notes)
