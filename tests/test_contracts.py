@@ -54,6 +54,22 @@ def test_tiny_resumes_at_every_cut(tiny_home: Path, name: str) -> None:
     assert [len(chain.stage_parameters(index)) for index in range(len(chain.stages))] == [3, 3, 3, 3]
 
 
+def test_weights_that_are_missing_are_said_aloud(tiny_home: Path, tmp_path: Path, caplog) -> None:
+    from safetensors.torch import save_file
+
+    net, _ = tiny.open(tiny.find("shapes"))
+    state = dict(net.state_dict())
+    gone = sorted(name for name in state if name.endswith("weight"))[0]
+    del state[gone]
+    save_file(state, tmp_path / "part.safetensors")
+    _, loading = build(
+        take("sources", "checkpoint").find(f"tiny/net@{tmp_path / 'part.safetensors'}"), "classification", 2
+    )
+    assert loading.missing == (gone,)
+    assert f"1 of its {loading.matched + 1} tensors are not in the weights" in caplog.text
+    assert gone in caplog.text
+
+
 @pytest.mark.weights
 @pytest.mark.parametrize("name", package.CATALOGUE)
 def test_packages_resume_at_every_cut(weights_home: Path, name: str) -> None:

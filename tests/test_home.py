@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from graft.arguments import _bytes
 from graft.core import home as at
 from graft.core.errors import StorageError
 
@@ -105,6 +106,24 @@ except StorageError as error:
     assert [entry.name for entry in path.parent.iterdir()] == ["x"]
 
 
+def test_tensors_that_find_the_disk_full_say_so(home: Path) -> None:
+    """safetensors gives the system's refusal a text of its own."""
+    out = finished(
+        """
+import numpy as np
+from safetensors.numpy import save_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    with at.placed(at.folder("runs") / "weights.safetensors") as part:
+        save_file({"x": np.zeros(5000)}, part)
+except StorageError as error:
+    print(error)
+"""
+    )
+    assert "no room left" in out
+    assert list((home / "runs").iterdir()) == []
+
+
 def test_other_refusals_pass_unchanged() -> None:
     with pytest.raises(FileNotFoundError), at.storage():
         Path("/nowhere/at/all").read_text()
@@ -196,6 +215,13 @@ def test_sizes_and_clear(home: Path) -> None:
     entry("a", 1000, 0)
     assert at.clear() == 1070
     assert at.clear() == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"), [("5G", 5 * 10**9), ("1.5 GiB", 3 << 29), ("300", 300), ("2mb", 2 * 10**6)]
+)
+def test_a_limit_reads_as_it_is_shown(asked: str, count: int) -> None:
+    assert _bytes(asked) == count
 
 
 def test_the_limit_is_kept(home: Path) -> None:

@@ -13,8 +13,8 @@ from graft.transfer import transfer
 PACKAGE = ("conformal-clip-data", "0.1.4", "00144ccc179a887dbea15923be8cf236d0c0f49bf7fb6f7bb288e40b53fb1bcb")
 PHOTOS = "conformal_clip_data/data/textile_images/simulated"
 BACKBONES = ("package/mobilenet_v3_small", "package/mobilenet_v2", "package/efficientnet_lite0", "package/resnet18")
-EACH = 250  # photos of each class: enough for a verdict, few enough for five minutes on two cores
-BUDGET = Budget(seconds=240)  # of choosing, tuning and comparing; fetching, checking and writing come on top
+EACH = 400  # photos of each class: enough for a verdict, few enough for five minutes on two cores
+BUDGET = Budget(seconds=200)  # of choosing, tuning and comparing; fetching, checking and writing come on top
 
 
 def demo(out: str = "artifact", seed: int = 0) -> tuple[Artifact, Path]:

@@ -1,0 +1,44 @@
+"""Nouns to JSON and back: nothing is lost, and what a person wrote wrongly is named, all of it at once."""
+
+import json
+import math
+
+import pytest
+
+from graft.core.codec import from_json, to_json
+from graft.core.errors import PlanError
+from graft.core.nouns import Epoch, Part, Phase
+
+
+def test_every_fault_of_a_noun_is_named() -> None:
+    with pytest.raises(PlanError) as caught:
+        from_json(Phase, '{"setps": 5, "learning_rate": 1, "lr": 0.1}')
+    for words in ("'setps'", "Did you mean steps", "'learning_rate'", "lacks train"):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "not the JSON of a Phase"),
+        ("[]", "must be an object"),
+        ('{"train": "head"}', "train must be a list"),
+        ('{"train": [1]}', r"train\[0\] must be a str"),
+        ('{"train": ["head"], "steps": "many"}', "steps must be a int"),
+        ('{"train": ["head"], "steps": true}', "steps must be a int"),
+        ('{"train": ["head"], "stored": 1}', "stored must be a bool"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_place(text: str, words: str) -> None:
+    with pytest.raises(PlanError, match=words):
+        from_json(Phase, text)
+
+
+def test_what_json_cannot_say_survives() -> None:
+    part = Part(("caf\udce9.jpg", "ünï.jpg"), (0, 1), ("", ""))
+    assert from_json(Part, to_json(part)) == part
+    epoch = Epoch(0, 0, 0, math.nan, math.inf, 0.5, 1, 0.0, 0.0)
+    assert json.loads(to_json(epoch))["loss"] is None
+    again = from_json(Epoch, to_json(epoch))
+    assert math.isnan(again.loss)
+    assert again.val_score == 1.0
