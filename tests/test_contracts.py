@@ -63,7 +63,7 @@ def test_weights_that_are_missing_are_said_aloud(tiny_home: Path, tmp_path: Path
     del state[gone]
     save_file(state, tmp_path / "part.safetensors")
     _, loading = build(
-        take("sources", "checkpoint").find(f"tiny/net@{tmp_path / 'part.safetensors'}"), "classification", 2
+        take("sources", "checkpoint").find(f"tiny/shapes@{tmp_path / 'part.safetensors'}"), "classification", 2
     )
     assert loading.missing == (gone,)
     assert f"1 of its {loading.matched + 1} tensors are not in the weights" in caplog.text

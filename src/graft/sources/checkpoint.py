@@ -108,7 +108,7 @@ def _library(architecture: str) -> tuple[str, str]:
     if not architecture.startswith(LIBRARIES) or not name:
         raise BackboneError(
             f"{architecture!r} does not name an architecture. Write timm/<name>, torchvision/<name> "
-            "or tiny/net before the @."
+            "or tiny/shapes before the @."
         )
     return library, name
 
