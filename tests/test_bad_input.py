@@ -50,7 +50,7 @@ def test_a_class_with_one_photo_is_left_out_by_name(home, folder):
     task = graft.load(folder)
     assert "rare" not in task.outputs
     assert [why for where, why in task.audit.skipped if where.endswith("only.png")] == [
-        "the class 'rare' has 1 distinct examples, and 3 are needed"
+        "the class 'rare' has 1 distinct example, and 3 are needed"
     ]
 
 
@@ -145,6 +145,12 @@ def test_tables(kind, home, folder):
     assert task.key == graft.load(folder).key  # the same content is the same task, however it is described
 
 
+def test_a_table_as_spreadsheets_write_it_where_the_comma_is_the_decimal_mark(home, folder):
+    place = table(folder, "csv")
+    place.write_text("\ufeff" + place.read_text(encoding="utf-8").replace(",", ";"), encoding="utf-8")
+    assert graft.load(place).key == graft.load(folder).key
+
+
 def test_tables_that_cannot_be_read(home, folder):
     place = table(folder, "csv")
     refused(cli("load", place, "--label", "spicies"), "no column 'spicies'", "species")
@@ -153,7 +159,10 @@ def test_tables_that_cannot_be_read(home, folder):
     place.write_text("")
     refused(cli("load", place), "empty")
     (folder.parent / "t.jsonl").write_text('{"a": 1\n')
-    refused(cli("load", folder.parent / "t.jsonl"), "cannot be read as a table")
+    refused(cli("load", folder.parent / "t.jsonl"), "cannot be read as a table", "line 1")
+    (folder.parent / "p.csv").write_text("path\nx.jpg\n")
+    refused(cli("load", folder.parent / "p.csv"), "no column of labels")
+    refused(cli("load", folder, "--label", "species"), "is a folder")
 
 
 def test_unknown_names_offer_the_nearest(home, folder):

@@ -7,7 +7,7 @@ import pytest
 
 from graft.core.codec import from_json, to_json
 from graft.core.errors import PlanError
-from graft.core.nouns import Epoch, Part, Phase
+from graft.core.nouns import Epoch, Part, Phase, Plan
 
 
 def test_every_fault_of_a_noun_is_named() -> None:
@@ -17,16 +17,30 @@ def test_every_fault_of_a_noun_is_named() -> None:
         assert words in str(caught.value)
 
 
+def test_faults_within_are_named_with_those_around() -> None:
+    phase = '{"train": ["head"], "stepz": 1, "lr": "fast"}'
+    with pytest.raises(PlanError) as caught:
+        from_json(Plan, f'{{"head": 1, "strategy": "x", "phases": [{phase}, {{"trian": []}}], "backbone": {{}}}}')
+    for words in (
+        "Plan.head",
+        "phases[0] has no field 'stepz'",
+        "phases[0].lr",
+        "phases[1] lacks train",
+        "backbone lacks id",
+    ):
+        assert words in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "not the JSON of a Phase"),
         ("[]", "must be an object"),
         ('{"train": "head"}', "train must be a list"),
-        ('{"train": [1]}', r"train\[0\] must be a str"),
-        ('{"train": ["head"], "steps": "many"}', "steps must be a int"),
-        ('{"train": ["head"], "steps": true}', "steps must be a int"),
-        ('{"train": ["head"], "stored": 1}', "stored must be a bool"),
+        ('{"train": [1]}', r"train\[0\] must be a text"),
+        ('{"train": ["head"], "steps": "many"}', "steps must be a whole number"),
+        ('{"train": ["head"], "steps": true}', "steps must be a whole number"),
+        ('{"train": ["head"], "stored": 1}', "stored must be true or false"),
     ],
 )
 def test_a_wrong_value_is_named_by_its_place(text: str, words: str) -> None:

@@ -218,7 +218,7 @@ def test_sizes_and_clear(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "count"), [("5G", 5 * 10**9), ("1.5 GiB", 3 << 29), ("300", 300), ("2mb", 2 * 10**6)]
+    ("asked", "count"), [("5G", 5 * 10**9), ("1.5 GiB", 3 << 29), ("300K", 300_000), ("2mb", 2 * 10**6)]
 )
 def test_a_limit_reads_as_it_is_shown(asked: str, count: int) -> None:
     assert _bytes(asked) == count

@@ -518,3 +518,55 @@ def test_shared_weights_can_be_saved(tmp_path):
     kept = load_file(tmp_path / "x.safetensors")
     assert torch.equal(kept["a.weight"], layer.weight)
     assert torch.equal(kept["b.weight"], layer.weight)
+
+
+def test_an_artifact_remembers_what_it_learned_from(tiny_home, photos, tmp_path):
+    """Its folder may travel to another home, where the run is not known."""
+    from graft.core.errors import BackboneError
+
+    task, other = graft.load(photos), graft.load(photos, seed=1)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    artifact = graft.export(task, run, replace(graft.verify(task, run, FAST), ships="adapted"), tmp_path / "model")
+    with pytest.raises(BackboneError, match="test photos"):
+        graft.rank(other, [f"checkpoint/{artifact.path}"], FAST)
+
+
+def test_two_that_write_one_folder_do_so_one_after_the_other(walked, tiny_home, photos, tmp_path):
+    command = [sys.executable, "-m", "graft.cli", "transfer", str(photos), "--out", str(tmp_path / "model")]
+    command += ["--backbone", ONE, "--budget", "20s", "--quiet"]  # walked before: only the export is left to do
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate() for one in both]
+    assert [one.returncode for one in both] == [0, 0], said
+    assert graft.open(tmp_path / "model").labels
+    assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_plan_that_describes_another_backbone_is_refused(tiny_home, photos):
+    task = graft.load(photos)
+    backbone = replace(graft.find("tiny/random"), id=ONE, license="none")
+    with pytest.raises(graft.PlanError, match=r"describes tiny/shapes wrongly.*license is 'none'"):
+        graft.adapt(task, Plan(backbone, "classification", "x", (Phase(("head",), solver="exact"),)))
+
+
+def test_a_strategy_may_be_a_function_and_its_faults_are_found_before_anything_runs(tiny_home, photos):
+    task = graft.load(photos)
+    evidence = graft.rank(task, ONE, FAST)[0]
+
+    def mine(task, evidence, budget):
+        return Plan(evidence.backbone, task.head, "mine", (Phase(("head",), solver="exact"),))
+
+    def wrong(task, evidence, budget):
+        return replace(mine(task, evidence, budget), phases=(Phase(("stagez[1:]",), steps=5, lr=-1, lr_decay=-1),))
+
+    assert graft.plan(task, evidence, mine, FAST).strategy == "mine"
+    with pytest.raises(graft.PlanError) as caught:
+        graft.plan(task, evidence, wrong, FAST)
+    for words in ("The strategy wrong", "stagez", "lr is -1", "lr_decay"):
+        assert words in str(caught.value)
+
+
+def test_the_wrong_noun_is_called_by_its_name(tiny_home, photos, tmp_path):
+    (tmp_path / "r.json").write_text(cli("rank", photos, "--backbone", ONE, "--budget", "20s", "--quiet").stdout)
+    done = cli("adapt", photos, "--plan", tmp_path / "r.json", "--quiet")
+    assert done.returncode == 2
+    assert "holds a Ranking, and a Plan is wanted here" in done.stderr

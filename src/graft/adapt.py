@@ -1,12 +1,13 @@
 """Task, Plan → Run: per phase freeze, split, fit. Resumes where it was interrupted; asked twice, answers once."""
 
+import contextlib
 import logging
 import resource
 import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import graft
-from graft.build import build, form_here
+from graft.build import build, find, form_here
 from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
-from graft.core.nouns import Cost, Epoch, Form, Phase, Plan, Run, Task
+from graft.core.nouns import Backbone, Cost, Epoch, Form, Phase, Plan, Run, Task
 from graft.core.shelf import take
 from graft.data.dataset import Dataset, Examples, table
 from graft.features import Count, features, sweep
@@ -106,11 +107,13 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
     meter = Meter(at.cost)
     chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
     check(plan, chain)
+    _known(plan.backbone)
     raw_train, raw_val = data(task, plan, seed)
     if saved:
         chain.network.load_state_dict(saved.now)
         log.info("resuming at phase %d, epoch %d", at.phase, at.epoch + 1)
     history, untrained = list(at.history), set(at.untrained)
+    log.info("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)
     form, written = form_here(plan.form), time.monotonic()
     for index, phase in enumerate(plan.phases):
         if index < at.phase:
@@ -156,6 +159,21 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
     home.write_text(place / "run.json", to_json(run))
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return run
+
+
+def _known(backbone: Backbone) -> None:
+    """Refuse a description of a backbone that is not its source's, as a plan may have after an edit by hand."""
+    source = find(backbone.id)
+    wrong = [
+        f"{field.name} is {getattr(backbone, field.name)!r} and should be {getattr(source, field.name)!r}"
+        for field in fields(Backbone)
+        if field.name != "input" and getattr(backbone, field.name) != getattr(source, field.name)
+    ]
+    if wrong:
+        raise PlanError(
+            f"The plan describes {backbone.id} wrongly: {'; '.join(wrong)}. `graft plan --backbone {backbone.id}` "
+            "makes a plan for it."
+        )
 
 
 def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, raw_val: Dataset) -> None:
@@ -214,7 +232,11 @@ def _tuned(epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor]
     """These epochs, until none has been the best for as many as patience allows; then the best weights are put back."""
     for epoch in epochs:
         held.see(epoch, moving)
-        log.info("phase %d epoch %d: loss %.3f, validation %.3f", epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
+        if epoch.epoch:
+            words = (epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
+            log.info("phase %d epoch %d: loss %.3f, validation %.3f", *words)
+        else:
+            log.info("phase %d before its first step: validation %.3f", epoch.phase, epoch.val_score)
         yield epoch
         if held.waited >= patience:
             break
@@ -243,6 +265,8 @@ class Meter:
     """What is spent from now on, on top of what an interrupted run had spent before."""
 
     def __init__(self, before: Cost | None = None) -> None:
+        with contextlib.suppress(OSError):  # where it can be: the highest memory from now on, not since the start
+            Path("/proc/self/clear_refs").write_text("5")
         self.before, self.start = before or Cost(), self._now()
 
     def cost(self) -> Cost:

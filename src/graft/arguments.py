@@ -68,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--report", metavar="FILE", help="a Report, as `graft verify` wrote it; by default it is made")
     predict = command("predict", "answer for new files with an artifact")
     predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")
-    predict.add_argument("files", metavar="FILE", nargs="+", help="photos; tables of paths; - reads standard input")
+    predict.add_argument(
+        "files", metavar="FILE", nargs="+", help="photos; tables of paths; - reads one photo from standard input"
+    )
     predict.add_argument("--path", help="a table's column of paths")
     listing = command("list", "what is on a shelf: " + "backbones, strategies, scores, sources, …")
     listing.add_argument("shelf", metavar="SHELF", nargs="?", help="by default the shelves are listed")
@@ -76,14 +78,12 @@ def parser() -> argparse.ArgumentParser:
     _out(demo)
     demo.add_argument("--seed", type=_seed, default=0)
     cache = command("cache", "what the home holds, by kind, and how to empty it")
-    cache.add_argument(
-        "--clear", metavar="KIND", nargs="?", const="all", help="remove features, weights, runs, results, files or all"
-    )
+    cache.add_argument("--clear", metavar="KIND", help="remove features, weights, runs, results, files or all")
     cache.add_argument(
         "--limit",
         type=_bytes,
         metavar="SIZE",
-        help="most bytes of stored features, such as 5G; the least recently used go",
+        help="most bytes of stored features from now on, such as 5G; the least recently used go",
     )
     return top
 
@@ -134,7 +134,7 @@ def _seconds(text: str) -> float:
 
 
 def _bytes(text: str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text, re.IGNORECASE)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?", text, re.IGNORECASE)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 500M or 5G")
-    return int(float(found[1]) * (1024 if found[3] else 1000) ** SIZES.index(found[2].upper() or " "))
+    return int(float(found[1]) * (1024 if found[3] else 1000) ** SIZES.index(found[2].upper()))

@@ -13,6 +13,7 @@ from typing import Any
 from graft import words
 from graft.arguments import parse
 from graft.core.errors import GraftError, PlanError, nearest
+from graft.given import noun
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +81,7 @@ def _export(a: argparse.Namespace) -> None:
     check_out(a.out)
     task = _task(a)
     run = _run(a, task)
-    report = _noun(Report, a.report) if a.report else verify(task, run, _budget(a))
+    report = noun(Report, a.report) if a.report else verify(task, run, _budget(a))
     artifact = export(task, run, report, a.out)
     _show(a, artifact, words.artifact(artifact))
 
@@ -135,13 +136,11 @@ def _predict(a: argparse.Namespace) -> None:
             result.append({"input": name, "error": str(why)})
         else:
             result.append({**next(answers), **({"input": "-"} if isinstance(one, bytes) else {})})
-    lines = [
-        f"{one['input']}: {one['error']}"
-        if "error" in one
-        else f"{one['input']}: {one['label']} ({one['probability']:.3f})"
-        for one in result
-    ]
-    _show(a, result, "\n".join(lines))
+    for one in result:
+        if "error" in one and not a.json:
+            print(f"graft: {one['input']}: {one['error']}", file=sys.stderr)
+    good = [one for one in result if "error" not in one]
+    _show(a, result, "\n".join(f"{one['input']}: {one['label']} ({one['probability']:.3f})" for one in good))
 
 
 def _list(a: argparse.Namespace) -> None:
@@ -187,9 +186,9 @@ def _cache(a: argparse.Namespace) -> None:
     kinds = home.sizes()
     state = {"home": str(home.home()), "limit": home.limit(), "freed": freed, "bytes": kinds}
     lines = [f"{home.home()}", *(f"  {kind:<9} {words.size(count):>9}" for kind, count in kinds.items())]
-    lines.append(
-        f"  {'total':<9} {words.size(sum(kinds.values())):>9}   (features are kept up to {words.size(home.limit())})"
-    )
+    over = "; what was used within the last minute stays" if kinds["features"] > home.limit() else ""
+    kept = f"features are kept up to {words.size(home.limit())}{over}"
+    lines.append(f"  {'total':<9} {words.size(sum(kinds.values())):>9}   ({kept})")
     _show(a, state, "\n".join([*lines, *([f"freed {words.size(freed)}"] if freed else [])]))
 
 
@@ -197,7 +196,7 @@ def _task(a: argparse.Namespace) -> Any:
     from graft.load import load
 
     task = load(a.data, path=a.path, label=a.label, seed=a.seed)
-    if not a.quiet:
+    if not a.quiet and not (a.command == "load" and sys.stdout.isatty()):  # there it is the answer itself
         print(words.task(task), file=sys.stderr)
     return task
 
@@ -224,12 +223,14 @@ def _planned(a: argparse.Namespace, task: Any) -> Any:
 
     known(a.strategy)
     if file := getattr(a, "ranking", None):
-        ranking = _noun(Ranking, file)
+        ranking = noun(Ranking, file)
         if ranking.task != task.key or not len(ranking):
             raise PlanError(f"{file} is not a ranking of these data and this split. Run `graft rank` on them again.")
-    else:
-        ranking = _ranking(a, task)
-    return plan(task, ranking[0], a.strategy, _budget(a))
+        known_ids, wanted = [one.backbone.id for one in ranking.evidence], _ids(a) or [ranking[0].backbone.id]
+        if not (at := [row for row, id in enumerate(known_ids) if id in wanted]):
+            raise PlanError(f"{file} does not rank {', '.join(wanted)}. It ranks {', '.join(known_ids)}.")
+        return plan(task, ranking[at[0]], a.strategy, _budget(a))
+    return plan(task, _ranking(a, task)[0], a.strategy, _budget(a))
 
 
 def _run(a: argparse.Namespace, task: Any) -> Any:
@@ -237,31 +238,17 @@ def _run(a: argparse.Namespace, task: Any) -> Any:
     from graft.core.nouns import Plan, Run
 
     if getattr(a, "finished", None):
-        return _noun(Run, a.finished)
-    return adapt(task, _noun(Plan, a.plan) if a.plan else _planned(a, task), a.seed)
+        return noun(Run, a.finished)
+    return adapt(task, noun(Plan, a.plan) if a.plan else _planned(a, task), a.seed)
 
 
-def _noun(kind: Any, file: str) -> Any:
-    from graft.core.codec import from_json
-
-    try:
-        if file == "-":
-            return from_json(kind, sys.stdin.read())
-        with open(file, encoding="utf-8") as text:
-            return from_json(kind, text.read())
-    except OSError as error:
-        raise PlanError(f"{file} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise PlanError(f"{file} is not the JSON of a {kind.__name__}.") from None
-
-
-def _show(a: argparse.Namespace, noun: Any, text: str) -> None:
+def _show(a: argparse.Namespace, result: Any, text: str) -> None:
     """The noun as JSON where it is asked for, or where a step's output goes to a file or a pipe; else words."""
     from graft.core.codec import to_json
 
     step = a.command in ("load", "rank", "plan", "adapt", "verify", "export")
     if a.json or (step and not sys.stdout.isatty()):
-        print(to_json(noun, indent=None if a.command in ("load", "predict") else 1))
+        print(to_json(result, indent=None if a.command in ("load", "predict") else 1))
     elif text:
         print(text)
 
@@ -278,6 +265,8 @@ def _report_progress(a: argparse.Namespace) -> None:
     logger.setLevel(logging.WARNING if a.quiet else logging.INFO)
     if a.quiet:
         os.environ["TQDM_DISABLE"] = "1"
+    elif not sys.stderr.isatty():  # in a log, a line now and then
+        os.environ.setdefault("TQDM_MININTERVAL", "10")
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {

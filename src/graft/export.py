@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from graft.build import build
 from graft.core import home
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import DataError, ExportMismatch, PlanError
-from graft.core.keys import file_sha256
-from graft.core.nouns import Artifact, Backbone, Input, Part, Report, Run, Task
+from graft.core.keys import file_sha256, key
+from graft.core.nouns import Artifact, Backbone, Input, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
 from graft.data.dataset import Examples
 from graft.predict import SCHEMA
+from graft.rank import learned
 from graft.verify import described
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
@@ -58,6 +60,11 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
     place = Path(os.path.abspath(out))  # a name of its own, also for "."
     with home.storage():
         place.parent.mkdir(parents=True, exist_ok=True)
+    with home.lock("results", f"out-{key(str(place))}"):  # two that write one folder do so one after the other
+        return _written(task, row, report, out, place)
+
+
+def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], place: Path) -> Artifact:
     draft = place.with_name(f".{place.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -98,6 +105,8 @@ def check_out(out: str | os.PathLike[str]) -> None:
         DataError: it exists and is not an artifact, or nothing can be written there.
     """
     place = Path(out)
+    if place.exists() and not place.is_dir():
+        raise DataError(f"{place} exists and is no folder. Choose another --out.")
     above = next(one for one in Path(os.path.abspath(place)).parents if one.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise DataError(
@@ -126,40 +135,43 @@ def rebuilt(folder: str, items: list[str]) -> np.ndarray:
         )
 
 
-def _network(task: Task, key: str, draft: Path) -> dict[str, Any]:
-    run = finished(key)
+def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
+    run = finished(run_key)
     if run is None:
-        raise PlanError(f"The run {key} is no longer in the home. Run `graft adapt` again: it takes as long as before.")
+        raise PlanError(
+            f"The run {run_key} is no longer in the home. Run `graft adapt` again: it takes as long as before."
+        )
     from safetensors.torch import load_file
 
-    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False)
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on="cpu")
     chain.network.load_state_dict(load_file(run.weights))
     shutil.copyfile(run.weights, draft / "weights.safetensors")
     take("formats", "onnx").write(chain.network, chain.example, draft / "model.onnx")
-    size = run.plan.backbone.input.size
+    size, shipped = run.plan.backbone.input.size, replace(run.plan.backbone, id=f"checkpoint/{run.key}")
     return {
         "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
-        "run": run.key, "seed": run.seed, "loading": to_dict(run.loading), "license": run.plan.backbone.license,
+        "run": run.key, "seed": run.seed, "learned": sorted(learned(shipped)),
+        "loading": to_dict(run.loading), "license": run.plan.backbone.license,
         "schema_in": {"x": {"dtype": "uint8", "shape": ["batch", 3, *size], "what": "RGB photo, resized and cropped"}},
         "schema_out": {"logits": {"dtype": "float32", "shape": ["batch", len(task.outputs)]}},
     }  # fmt: skip
 
 
-def _baseline(task: Task, name: str, key: str, draft: Path) -> dict[str, Any]:
-    weights = home.folder("runs", key) / "weights.safetensors"
+def _baseline(task: Task, name: str, state_key: str, draft: Path) -> dict[str, Any]:
+    weights = home.folder("runs", state_key) / "weights.safetensors"
     if not weights.is_file():
         raise PlanError(f"The fitted {name} baseline is no longer in the home. Run `graft verify` again.")
     shutil.copyfile(weights, draft / "weights.safetensors")
     return {"baseline": name, "input": to_dict(Input()), "license": "Apache-2.0"}
 
 
-def _expected(task: Task, card: dict[str, Any], key: str, part: Part) -> np.ndarray:
+def _expected(task: Task, card: dict[str, Any], run_key: str, part: Part) -> np.ndarray:
     if "baseline" in card:
         from safetensors.numpy import load_file
 
-        state = load_file(home.folder("runs", key) / "weights.safetensors")
+        state = load_file(home.folder("runs", run_key) / "weights.safetensors")
         return np.asarray(take("baselines", card["baseline"]).predict(state, described(card["baseline"], task, part)))
-    run = finished(key)
+    run = finished(run_key)
     assert run is not None
     raw = Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed)
     return logits(task, run, raw, on="cpu")  # where the fresh process computes: a GPU rounds otherwise

@@ -87,7 +87,7 @@ def load(
     keep = [i for i, row in enumerate(rows) if row[1] in outputs]
     rows, parts = [rows[i] for i in keep], [parts[i] for i in keep]
     if len(outputs) < 2:
-        which = f"one class, {outputs[0]!r}" if outputs else "no class"
+        which = f"one class, {outputs[0]!r}," if outputs else "no class"
         raise DataError(f"{place} leaves {which} to learn, and two are needed. " + _why(skipped))
 
     columns = {
@@ -169,11 +169,12 @@ def _apart(rows: list[Any]) -> tuple[list[Any], list[tuple[str, str]]]:
         if part != home[id]
     ]
     copies = Counter(id for *_, id, _ in rows)
-    moved += [
-        (item, "a copy of another file; all copies stand in one part")
-        for item, _, part, id, _ in rows
-        if copies[id] > 1 and part == home[id]
-    ]
+    first: dict[str, str] = {}
+    for item, _, part, id, _ in rows:
+        source = first.setdefault(id, item)
+        if copies[id] > 1 and part == home[id]:
+            kept = f"has copies ({copies[id] - 1})" if source == item else f"a copy of {source}"
+            moved.append((item, f"{kept}; all of them stand in one part"))
     return [(item, name, home[id], id, fact) for item, name, _, id, fact in rows], moved
 
 
@@ -183,11 +184,15 @@ def _enough(rows: list[Any], given: bool) -> tuple[list[Any], list[tuple[str, st
         return rows, []
     distinct = Counter(name for name, _ in {(row[1], row[3]) for row in rows})
     few = [
-        (row[0], f"the class {row[1]!r} has {distinct[row[1]]} distinct examples, and {FEWEST} are needed")
+        (row[0], f"the class {row[1]!r} has {_count(distinct[row[1]])}, and {FEWEST} are needed")
         for row in rows
         if distinct[row[1]] < FEWEST
     ]
     return [row for row in rows if distinct[row[1]] >= FEWEST], few
+
+
+def _count(distinct: int) -> str:
+    return "1 distinct example" if distinct == 1 else f"{distinct} distinct examples"
 
 
 def _parts(rows: list[Any], seed: int, notes: list[str]) -> list[str]:

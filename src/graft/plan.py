@@ -1,11 +1,13 @@
 """Task, Evidence → Plan: what to freeze, what to train, for how long, and why; nothing is run."""
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from graft.core.costs import boundary, forward, seconds, stored_bytes
-from graft.core.errors import PlanError
-from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
+from graft.core.costs import boundary, seconds, stored_bytes
+from graft.core.errors import PlanError, nearest
+from graft.core.nouns import Budget, Evidence, Form, Phase, Plan, Task
 from graft.core.shelf import function
 
 if TYPE_CHECKING:
@@ -18,28 +20,41 @@ BOUNDS = (
     ("warmup", 0, 1),
     ("patience", 1, 1e9),
     ("backbone_lr", 0, 1e3),
+    ("lr_decay", 0, 10),
+    ("views", 0, 1e6),
 )
+SELECTORS, SOLVERS = ("head", "norm", "bias"), ("adamw", "exact")
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
 
 
-def plan(task: Task, evidence: Evidence, strategy: str = "auto", budget: Budget = Budget()) -> Plan:
+def plan(
+    task: Task,
+    evidence: Evidence,
+    strategy: str | Callable[[Task, Evidence, Budget], Plan] = "auto",
+    budget: Budget = Budget(),
+) -> Plan:
     """The strategy's plan, with what it is expected to cost.
 
     Args:
-        strategy: a name on the `strategies` shelf, or the path of a .py file with a function of the file's name.
+        strategy: a name on the `strategies` shelf, the path of a .py file with a function of the file's name, or such
+            a function.
 
     Raises:
-        PlanError: there is no such strategy.
+        PlanError: there is no such strategy, or what it plans cannot be carried out.
     """
-    decide = function("strategies", strategy)
+    own = callable(strategy) or strategy.endswith(".py")
+    decide = strategy if callable(strategy) else function("strategies", strategy)
+    name = getattr(strategy, "__name__", strategy)
     try:
         chosen = decide(task, evidence, budget)
     except Exception as error:
-        if not strategy.endswith(".py"):
+        if not own:
             raise
-        raise PlanError(f"The strategy {strategy} fails: {type(error).__name__}: {error}.") from error
+        raise PlanError(f"The strategy {name} fails: {type(error).__name__}: {error}.") from error
     if not isinstance(chosen, Plan):
-        raise PlanError(f"The strategy {strategy} must return a Plan, not {type(chosen).__name__}.")
+        raise PlanError(f"The strategy {name} must return a Plan, not {type(chosen).__name__}.")
+    if found := faults(chosen, len(evidence.stage_curve)):
+        raise PlanError(f"The strategy {name}: " + " ".join(found))
     return estimated(task, evidence, chosen, budget)
 
 
@@ -59,7 +74,7 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         boundaries=tuple(boundary(phase.train, depth) for phase in kept),
         seconds=seconds(task, evidence, kept),
         store_bytes=sum(stored_bytes(task, evidence, phase) for phase in kept if phase.stored),
-        peak_bytes=BASE_BYTES + max((_activations(evidence, phase) for phase in kept), default=0),
+        peak_bytes=BASE_BYTES + max((_peak(evidence, phase, evidence.form) for phase in kept), default=0),
         why=(*chosen.why, *evidence.why),
     )
 
@@ -70,46 +85,59 @@ def known(strategy: str) -> None:
 
 
 def check(plan: Plan, chain: "Chain") -> None:
-    """All the faults of a plan, together.
+    """Refuse a plan that this network cannot carry out.
 
     Raises:
-        PlanError: there are some.
+        PlanError: all the plan's faults, together.
     """
-    faults = []
+    found = faults(plan, len(chain.stages))
+    if not found:
+        found = [
+            f"Phase {index} lets nothing learn: {', '.join(phase.train)}."
+            for index, phase in enumerate(plan.phases)
+            if not chain.select(phase.train)
+        ]
+    if found:
+        raise PlanError(" ".join(found))
+
+
+def faults(plan: Plan, depth: int) -> list[str]:
+    """Everything about a plan that cannot be carried out on a backbone of this many stages."""
+    found = [] if plan.phases else ["The plan has no phases."]
     for index, phase in enumerate(plan.phases):
-        where = f"Phase {index}"
-        try:
-            chosen = chain.select(phase.train)
-        except PlanError as error:
-            faults.append(f"{where}: {error}")
-            continue
-        if not chosen:
-            faults.append(f"{where} lets nothing learn: {', '.join(phase.train) or 'its list is empty'}.")
-        if phase.solver not in ("adamw", "exact"):
-            faults.append(f"{where}: there is no solver {phase.solver!r}; there are adamw and exact.")
-        if phase.solver == "exact" and tuple(phase.train) != ("head",):
-            faults.append(f"{where}: the exact solver fits the head alone, not {', '.join(phase.train)}.")
-        if phase.solver == "adamw" and phase.steps < 1:
-            faults.append(f"{where} takes {phase.steps} steps; it needs one at least.")
-        if phase.solver == "adamw" and not phase.lr > 0:
-            faults.append(f"{where}: lr is {phase.lr}; it must be above 0 (to freeze a part, leave it out of `train`).")
-        if phase.dtype not in DTYPES:
-            faults.append(f"{where}: dtype is {phase.dtype!r}; it must be {' or '.join(DTYPES)}.")
-        for field, least, most in BOUNDS:
-            if not least <= (value := getattr(phase, field)) <= most:
-                faults.append(f"{where}: {field} is {value}; it must lie between {least:g} and {most:g}.")
-        if phase.batch < 2:
-            faults.append(f"{where}: batch is {phase.batch}; it must be 2 or more.")
-        if phase.views < 0 or (phase.stored and phase.views == 0 and chain.freeze(phase.train)):
-            faults.append(
-                f"{where}: fresh views (views=0) cannot be stored; set `stored` to false, or views to 1 or more."
-            )
+        found += [f"Phase {index}: {fault}" for fault in _faults(phase, depth)]
     if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
-        faults.append(f"The form's batch must be 1 or more and its dtype {' or '.join(DTYPES)}: {plan.form}.")
-    if not plan.phases:
-        faults.append("The plan has no phases.")
-    if faults:
-        raise PlanError(" ".join(faults))
+        found.append(f"The form's batch must be 1 or more and its dtype {' or '.join(DTYPES)}: {plan.form}.")
+    return found
+
+
+def _faults(phase: Phase, depth: int) -> list[str]:
+    found = [] if phase.train else ["its list of what learns is empty."]
+    for selector in phase.train:
+        if stages := re.fullmatch(r"stages\[(\d+)(:)?(\d+)?\]", selector):
+            start, stop = int(stages[1]), int(stages[3] or depth) if stages[2] else int(stages[1]) + 1
+            if start >= depth or not start < stop <= depth:
+                found.append(f"{selector} is asked for, but the backbone has the stages 0 to {depth - 1}.")
+        elif selector not in SELECTORS:
+            found.append(f"there is no selector {selector!r}.{nearest(selector, (*SELECTORS, 'stages[0:]'))}")
+    if phase.solver not in SOLVERS:
+        found.append(f"there is no solver {phase.solver!r}; there are {' and '.join(SOLVERS)}.")
+    if phase.solver == "exact" and tuple(phase.train) != ("head",):
+        found.append(f"the exact solver fits the head alone, not {', '.join(phase.train)}.")
+    if phase.solver != "exact" and phase.steps < 1:
+        found.append(f"it takes {phase.steps} steps; it needs one at least.")
+    if phase.solver != "exact" and not phase.lr > 0:
+        found.append(f"lr is {phase.lr}; it must be above 0 (to freeze a part, leave it out of `train`).")
+    if phase.dtype not in DTYPES:
+        found.append(f"dtype is {phase.dtype!r}; it must be {' or '.join(DTYPES)}.")
+    for field, least, most in BOUNDS:
+        if not least <= (value := getattr(phase, field)) <= most:
+            found.append(f"{field} is {value}; it must lie between {least:g} and {most:g}.")
+    if phase.batch < 2:
+        found.append(f"batch is {phase.batch}; it must be 2 or more.")
+    if phase.stored and phase.views == 0 and boundary(phase.train, depth):
+        found.append("fresh views (views=0) cannot be stored; set `stored` to false, or views to 1 or more.")
+    return found
 
 
 def explain(chosen: Plan) -> str:
@@ -135,14 +163,15 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
     )
 
 
-def _activations(evidence: Evidence, phase: Phase) -> int:
-    """Bytes alive in a training step: about six tensors of each learning stage's size, weights and moments."""
-    first = boundary(phase.train, len(evidence.stage_curve))
+def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
+    """Bytes alive at once: the widest stage of the prefix, or what a training step keeps, with weights and moments."""
+    stages = evidence.stage_curve
+    first = boundary(phase.train, len(stages))
+    prefix = form.batch * max((stage.saved for stage in stages[:first]), default=0)
     if phase.solver == "exact":
-        return 8 * evidence.n_train * evidence.stage_curve[-1].bytes
-    maps = sum(stage.bytes for stage in evidence.stage_curve[first:])
+        return max(prefix, 3 * 8 * evidence.n_train * stages[-1].bytes // 4)  # the table in double precision, thrice
     weights = 4 * (evidence.backbone.params or 25_000_000)
-    return 6 * phase.batch * maps + 4 * weights + phase.batch * int(forward(evidence) > 0) * 200_000
+    return max(prefix, phase.batch * sum(stage.saved for stage in stages[first:])) + 4 * weights
 
 
 def _time(value: float) -> str:

@@ -45,12 +45,13 @@ class Predictor:
         self._input = from_dict(Input, self.card["input"])
         self._compute = self._runtime()
 
-    def predict(self, inputs: Iterable[Raw]) -> list[dict[str, Any]]:
+    def predict(self, inputs: Raw | Iterable[Raw]) -> list[dict[str, Any]]:
         """One answer per input, in order; what cannot be read gets an "error" and stops nothing.
 
         Args:
-            inputs: paths, or the bytes of files.
+            inputs: paths, or the bytes of files; one may be given as it is.
         """
+        inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else inputs
         answers: list[dict[str, Any]] = []
         for raw, logits in self._logits(inputs):
             shown = f"{len(raw)} bytes" if isinstance(raw, bytes) else os.fspath(raw)

@@ -53,10 +53,11 @@ def rank(
     Raises:
         BackboneError: an id is unknown, or no candidate could be opened.
     """
+    backbones = [backbones] if isinstance(backbones, str) else backbones
     pool = _asked(task, backbones) if backbones else _unseen(task, candidates(task.modality))
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
-    known = [(b.id, b.revision, b.sha256) for b in pool]
+    known = sorted((b.id, b.revision, b.sha256) for b in pool)
     name = key("rank", graft.__version__, task.key, known, budget.seconds, seed, SCORES)
     # What could not be fetched now may be fetched next time: then the ranking is not kept.
     return home.remember(
@@ -152,10 +153,11 @@ class _Candidate:
         raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
         tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
         self.curve = []
-        for cut, seconds, (x, y) in zip(self.chain.stages, self.speed.stages, tables, strict=True):
+        costs = zip(self.speed.stages, self.speed.saved, strict=True)
+        for cut, (seconds, saved), (x, y) in zip(self.chain.stages, costs, tables, strict=True):
             found = linear.fit(x, y, len(task.outputs), metric=task.metric)
-            size = 4 * int(np.prod(cut.shape))
-            self.curve.append(StageProbe(cut.name.removeprefix("backbone."), found.score, found.error, seconds, size))
+            name, size = cut.name.removeprefix("backbone."), 4 * int(np.prod(cut.shape))
+            self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
         x, y = tables[-1]
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in SCORES}}
         self.used = len(part)
@@ -237,7 +239,9 @@ def _ranking(
 
 def _beside(best: Evidence, static: Evidence) -> str:
     """What the choice by published accuracy would have taken."""
-    text = f"The best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
+    text = (
+        f"Of these, the best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
+    )
     if static.backbone.id == best.backbone.id:
         return f"{text}: the same."
     gap = 100 * (best.scores["probe"] - static.scores["probe"])

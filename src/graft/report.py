@@ -9,6 +9,14 @@ from graft.core.costs import boundary
 from graft.core.nouns import Plan, Ranking, Report
 
 INK, ACCENT, MUTED = "#1f2933", "#2a7f62", "#b8c4ce"
+NAMES = {
+    "adapted": "adapted",
+    "linear_probe": "only a head on it (probe)",
+    "pixels": "linear model on pixels",
+    "trivial": "commonest class",
+    "scratch": "from scratch",
+}
+ANSWERS = {"positive": "Yes.", "negative": "No, it hurt.", "inconclusive": "It cannot be told."}
 FORMAT = {"dpi": 120, "bbox_inches": "tight", "facecolor": "white"}
 
 
@@ -51,8 +59,9 @@ def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
         note = ", best published" if one.backbone.id == ranking.static else ""
         note += f", dropped after {one.n_used} examples" if one.n_used < ranking[0].n_used else ""
         axes.text(score + error, row, f"  {score:.1f} %{note}", va="center", color=color)
-    axes.axvline(100 * ranking.random, color=MUTED, linestyle=":", zorder=0)
-    axes.text(100 * ranking.random, len(evidence) - 0.45, "blind choice", ha="center", va="bottom", fontsize=8)
+    if len(evidence) > 1:
+        axes.axvline(100 * ranking.random, color=MUTED, linestyle=":", zorder=0)
+        axes.text(100 * ranking.random, len(evidence) - 0.45, "picked at random", ha="center", va="bottom", fontsize=8)
     axes.set_yticks(range(len(evidence)), [one.backbone.id for one in evidence])
     axes.set_ylim(-0.5, len(evidence) - 0.5)
     axes.margins(x=0.3)
@@ -88,16 +97,16 @@ def _verdict(ranking: Ranking, plan: Plan, report: Report) -> Any:
     for place, row in enumerate(rows):
         score, low, high = (100 * value for value in (row.score, row.low, row.high))
         bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
-        color = ACCENT if row.name == "adapted" else MUTED
+        color = ACCENT if row.name == report.ships else MUTED
         axes.barh(place, score, xerr=bars, color=color, ecolor=INK, height=0.6)
         state = f" ({row.state})" if row.name == "scratch" else ""
         axes.text(high, place, f"  {score:.1f} %{state}", va="center")
-    axes.set_yticks(range(len(rows)), [row.name.replace("_", " ") for row in rows])
+    axes.set_yticks(range(len(rows)), [NAMES.get(row.name, row.name) for row in rows])
     axes.set_xlim(0, 122)  # beyond 100 stand the words beside a long bar
     axes.set_xticks(range(0, 101, 25))
     axes.spines["bottom"].set_bounds(0, 100)
     axes.set_xlabel(f"% {_metric(report)} on {report.n_test} test examples, with 95 % interval")
-    axes.set_title(f"Did the transfer help? {report.verdict.capitalize()}.", loc="left")
+    axes.set_title(f"Did the transfer help? {ANSWERS[report.verdict]}", loc="left")
     return figure
 
 

@@ -17,17 +17,18 @@ from graft.core.nouns import Backbone, Form, Part, Task
 from graft.core.shelf import take
 from graft.data.dataset import Batch, Examples
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training, stage_seconds
+from graft.model.probes import choose_form, choose_training, saved_bytes, stage_seconds
 
 PROBED = 32  # examples that are looked at
 
 
 @dataclass(frozen=True)
 class Forward:
-    """Wall seconds of one example."""
+    """What one example takes."""
 
-    prepare: float  # reading and preparing it
-    stages: tuple[float, ...]  # each stage, forward
+    prepare: float  # wall seconds of reading and preparing it
+    stages: tuple[float, ...]  # wall seconds of each stage, forward
+    saved: tuple[int, ...]  # bytes that each stage keeps of it for the backward pass
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Training:
 
 
 def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward]:
-    """The form that suits the backbone here, and its seconds in that form."""
+    """The form that suits the backbone here, and what it takes in that form."""
     here, read = form_here(Form()), cache(partial(_read, task, backbone, 0))
     # The form holds for every task: features are stored under it.
     name = key("form", graft.__version__, torch.__version__, platform.node(), backbone, here)
@@ -48,7 +49,8 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
 
     def measure() -> Forward:
         inputs, _, prepare = read()
-        return Forward(prepare, tuple(stage_seconds(chain.split(len(chain.stages), form)[0], inputs)))
+        taken = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
+        return Forward(prepare, tuple(taken), tuple(saved_bytes(chain)))
 
     return form, home.remember("forward", key(name, form, task.key), Forward, measure)
 

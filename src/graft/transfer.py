@@ -1,16 +1,22 @@
 """The whole path on one screen."""
 
+import logging
 import os
+import time
 from collections.abc import Sequence
 
+from graft import words
 from graft.adapt import adapt
 from graft.core.nouns import Artifact, Budget
 from graft.export import check_out, export
 from graft.load import load
-from graft.plan import known, plan
+from graft.plan import explain, known, plan
 from graft.rank import rank
 from graft.report import pictures
 from graft.verify import verify
+
+log = logging.getLogger("graft")
+LATE = 1.5  # times the budget from which a word is owed: fetching weights is not foreseen, nor is a busy machine
 
 
 def transfer(
@@ -37,13 +43,18 @@ def transfer(
         >>> transfer("photos/", out="artifact").sentence     # doctest: +SKIP
         'Transfer helped: starting from package/resnet18, …'
     """
+    began = time.perf_counter()
     known(strategy)  # what is wrong with the request is said before anything slow
     check_out(out)
     task = load(data, path=path, label=label, seed=seed)  # files, table → Task
     ranking = rank(task, backbones, budget, seed=seed)  # which pretrained backbone suits it, measured
     chosen = plan(task, ranking[0], strategy, budget)  # what to freeze, what to train, for how long, and why
+    log.info("%s\n%s", "\n".join(ranking.why), explain(chosen))
     run = adapt(task, chosen, seed)  # do it
     report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
     artifact = export(task, run, report, out)  # never ships a harmful transfer
     pictures(ranking, chosen, report, out)
+    log.info("%s", words.report(report))
+    if (spent := time.perf_counter() - began) > LATE * budget.seconds:
+        log.warning("This took %.0f s, more than the %.0f s that were asked for.", spent, budget.seconds)
     return artifact

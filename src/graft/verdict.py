@@ -8,6 +8,14 @@ import numpy as np
 from graft.core.nouns import Part, Report, Row, Run, Slice, Task
 from graft.model import stats
 
+SHIPPED = {
+    "pixels": "the linear model on small pixels and edges (pixels)",
+    "trivial": "the answer that is always the commonest class (trivial)",
+    "scratch": "the network trained from scratch (scratch)",
+    "linear_probe": "the linear probe of the same backbone (linear probe)",
+}
+FEWEST = 30  # test photos from which the needed number can be told roughly
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -101,10 +109,14 @@ def _sentence(
             f"It cannot be told from {count} test photos whether transfer helped: the adapted model is {score} "
             f"{100 * adapted.score:.1f} %, {rival} on {100 * reference.score:.1f} %; the gain is {gain:.1f} points "
             f"(95 % interval {low:.1f} to {high:.1f})."
-            + (f" If the gain is real, about {max(enough, count + 1)} would show it." if gain > 0 and enough else "")
+            + (
+                f" If the gain is real, about {max(enough, count + 1)} would show it."
+                if gain > 0 and enough and count >= FEWEST
+                else ""
+            )
         )
     if ships != "adapted":
-        text += f" What ships is {ships.replace('_', ' ')}."
+        text += f" What ships instead is {SHIPPED.get(ships, ships)}."
     return text
 
 
@@ -126,8 +138,8 @@ def _notes(rows: dict[str, Row], runs: list[Run], task: Task, openings: tuple[st
     scratch = rows["scratch"]
     if scratch.state == "unfinished":
         notes.append(
-            f"From scratch was still improving after {scratch.cost.seconds:.0f} s: the gain over it is an upper bound, "
-            "and it was not used alone to call the transfer positive."
+            f"From scratch had {scratch.cost.seconds:.0f} s and was not done: the gain over it is an upper bound, and "
+            "it was not used alone to call the transfer positive."
         )
     if len(openings) > 1:
         notes.append(

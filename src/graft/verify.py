@@ -1,6 +1,7 @@
 """Task, Run → Report: was transferring better than not transferring, by how much, how surely? Opens the test part."""
 
 import logging
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +29,7 @@ SEED_SHARE, SCRATCH_SHARE = 0.4, 0.2  # of the budget's seconds: further seeds o
 PIXELS = 112  # side of the photos for training from scratch: a quarter of the work, and a multiple of 14 and 16
 RATES = (3e-4, 1e-3, 3e-3)  # tried from scratch; the best on validation gets the rest of the time
 TRIAL = 0.15  # of the scratch budget for each rate
+FEWEST = 40  # optimiser steps from scratch, however little time there is
 
 
 def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
@@ -68,7 +70,9 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
 def _opened(task: Task, reason: str) -> tuple[str, ...]:
     """Why the test part was ever opened in this home, with this reason last; one that goes on counts once."""
     with home.lock("results", f"openings-{task.key}"):
-        kept = home.folder("results", "openings") / f"{task.key}.txt"
+        kept = home.home() / "openings" / f"{task.key}.txt"  # no kind of its own: clearing must not forget a look
+        with home.storage():
+            kept.parent.mkdir(exist_ok=True)
         before = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
         reasons = (*(line for line in before if line != reason), reason)
         home.write_text(kept, "\n".join(reasons) + "\n")
@@ -89,6 +93,7 @@ def _transferred(name: str, task: Task, runs: list[Run], part: Part, share: np.n
     mean = Cost(
         seconds=float(np.mean([run.cost.seconds for run in runs])),
         cpu_seconds=float(np.mean([run.cost.cpu_seconds for run in runs])),
+        peak_bytes=max(run.cost.peak_bytes for run in runs),
     )
     row = _row(name, right, share, float(np.mean([run.score for run in runs])), mean)
     return Entry(replace(row, transfers=True, run=runs[0].key), right)
@@ -121,7 +126,8 @@ def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
             save_file(state, draft)
     val, test = (method.predict(state, described(name, task, each)) for each in (task.val, part))
     score = take("heads", task.head).metric(val, np.asarray(task.val.targets), task.metric)
-    row = _row(name, _right(test, part)[None], share, score, meter.cost())
+    cost = home.remember("cost", state_key, Cost, meter.cost)  # of the first time: later its features are stored
+    row = _row(name, _right(test, part)[None], share, score, cost)
     return Entry(replace(row, run=state_key), _right(test, part)[None])
 
 
@@ -155,17 +161,18 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
     speed = training(task, backbone, chain, pretrained=False)
     size = 32 if len(task.train) >= 256 else 16
     validation = len(task.val) / len(task.train) * (speed.prepare + speed.step / 3)  # a forward pass: a third of a step
-    room = seconds - OPENING * (1 + len(RATES))
-    total = room / (size * (speed.prepare + speed.step + validation))
+    room = max(seconds - OPENING * (1 + len(RATES)), seconds / 2)
+    total = max(FEWEST, room / (size * (speed.prepare + speed.step + validation)))
     log.info("from scratch at %d px: about %d steps in %.0f s", backbone.input.size[0], total, seconds)
 
     def trained(rate: float, allowance: float) -> Run:
         phase = Phase(
-            train=("head", "stages[0:]"), steps=max(20, int(allowance * total)), lr=rate, backbone_lr=1.0, views=0,
+            train=("head", "stages[0:]"), steps=math.ceil(allowance * total), lr=rate, backbone_lr=1.0, views=0,
             stored=False, batch_stats=True, batch=size, weight_decay=0.05, smoothing=0.05,
             class_weights=uneven(task), dtype=speed.dtype, patience=10**6,
         )  # fmt: skip
-        return adapt(task, Plan(backbone, task.head, "scratch", (phase,), pretrained=False), run.seed)
+        plan = Plan(backbone, task.head, f"from scratch at rate {rate:g}", (phase,), pretrained=False)
+        return adapt(task, plan, run.seed)
 
     trials = {rate: trained(rate, TRIAL) for rate in RATES}
     best = max(RATES, key=lambda rate: trials[rate].score)

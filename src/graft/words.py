@@ -37,7 +37,7 @@ def ranking(ranking: Ranking) -> str:
 
 def report(report: Report) -> str:
     """The verdict and its rows."""
-    lines = [report.sentence, ""]
+    lines = [report.sentence, f"The test part has been opened {len(report.test_openings)} × so far.", ""]
     for row in sorted(report.rows, key=lambda row: -row.score):
         gain = (
             ""
@@ -60,4 +60,7 @@ def artifact(artifact: Artifact) -> str:
 
 def size(count: int) -> str:
     """Bytes in a unit that reads well."""
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.{2 if name == 'GB' else 1}f} {name}"
+    return f"{count} bytes"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from graft.core.errors import PlanError, nearest
 
 T = TypeVar("T")
+WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def to_dict(noun: Any) -> Any:
@@ -78,7 +79,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
             raise PlanError(f"{where} must have {len(inner)} entries, not {len(value)}.")
         if args[0] in (str, int) and args[-1] is Ellipsis and all(type(entry) is args[0] for entry in value):
             return tuple(value)  # long columns of a Task: checked in one sweep
-        return tuple(_build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(inner, value, strict=True)))
+        asks = [(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(inner, value, strict=True))]
+        return tuple(_all(asks, []))
     if origin is dict:
         if not isinstance(value, dict):
             raise PlanError(f"{where} must be an object, not {value!r}.")
@@ -90,7 +92,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if kind is float and value is None:
         return math.nan
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise PlanError(f"{where} must be a {kind.__name__}, not {value!r}.")
+        raise PlanError(f"{where} must be {WORDS.get(kind, kind.__name__)}, not {value!r}.")
     return value
 
 
@@ -106,7 +108,20 @@ def _noun(kind: type, value: Any, where: str) -> Any:
     ]
     if missing:
         faults.append(f"{where} lacks {', '.join(missing)}.")
+    hints = _hints(kind)
+    given = [name for name in value if name in fields]
+    built = _all([(hints[name], value[name], f"{where}.{name}") for name in given], faults)
+    return kind(**dict(zip(given, built, strict=True)))
+
+
+def _all(asks: list[tuple[Any, Any, str]], faults: list[str]) -> list[Any]:
+    """Every value built; what is wrong with any of them is said together."""
+    built = []
+    for kind, value, where in asks:
+        try:
+            built.append(_build(kind, value, where))
+        except PlanError as error:
+            faults.append(str(error))
     if faults:
         raise PlanError(" ".join(faults))
-    hints = _hints(kind)
-    return kind(**{name: _build(hints[name], entry, f"{where}.{name}") for name, entry in value.items()})
+    return built

@@ -85,6 +85,7 @@ class StageProbe:
     error: float  # standard error of the score
     seconds: float  # forward CPU wall seconds of this stage, for one example
     bytes: int  # stored size of one example's output
+    saved: int = 0  # bytes that training this stage keeps of one example for the backward pass
 
 
 @dataclass(frozen=True)

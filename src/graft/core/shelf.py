@@ -49,6 +49,8 @@ def take(shelf: str, name: str) -> ModuleType:
 @cache
 def _known(shelf: str, name: str) -> ModuleType:
     known = names(shelf)
+    if name not in known and Path(name).is_file():
+        raise PlanError(f"{name} is a file, but its name does not end in .py.")
     if name not in known:
         raise PlanError(f"There is no {name!r} among the {shelf}.{nearest(name, known)} There are: {', '.join(known)}.")
     return importlib.import_module(f"graft.{shelf}.{name}")
@@ -58,5 +60,7 @@ def function(shelf: str, name: str) -> Any:
     """The function that a file of a shelf is named after: `scores/logme.py` holds `logme`."""
     module, stem = take(shelf, name), Path(name).stem
     if not callable(getattr(module, stem, None)):
-        raise PlanError(f"{name} must hold a function called {stem}.")
+        there = [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
+        holds = f" It holds {', '.join(there)}." if there else ""
+        raise PlanError(f"{name} must hold a function of the file's own name, {stem}.{holds}")
     return getattr(module, stem)

@@ -57,8 +57,12 @@ def find(data: str | os.PathLike[str], suffixes: tuple[str, ...], path: str | No
         if place.suffix.lower() not in TABLES:
             raise DataError(f"{place} is neither a folder nor a table ({', '.join(TABLES)}).")
         return _table(place, suffixes, path, label)
+    if place.is_dir() and (path or label):
+        option = "--path" if path else "--label"
+        raise DataError(f"{option} names a column of a table, but {place} is a folder: its folders are the labels.")
     if not place.is_dir():
-        known = [str(entry) for entry in place.parent.iterdir()] if place.parent.is_dir() else []
+        beside = list(place.parent.iterdir()) if place.parent.is_dir() else []
+        known = [str(entry) for entry in beside if entry.is_dir() or entry.suffix.lower() in TABLES]
         raise DataError(f"There is no {place}.{nearest(str(place), known)}")
     folders = sorted(entry for entry in _entries(place) if entry.is_dir())
     tables = [entry for entry in _entries(place) if entry.suffix.lower() in TABLES]
@@ -153,15 +157,26 @@ def records(place: Path) -> list[dict[str, Any]]:
             return pyarrow.parquet.read_table(place).to_pylist()  # type: ignore[no-any-return]
         with place.open(encoding="utf-8-sig", newline="") as file:
             if kind in (".jsonl", ".ndjson"):
-                rows = [json.loads(line) for line in file if line.strip()]
-                if wrong := [row for row in rows if not isinstance(row, dict)]:
-                    raise DataError(f"Every line of {place} must be a JSON object; one is {wrong[0]!r}.")
-                return rows
-            return list(csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ","))
+                return [_object(place, number, line) for number, line in enumerate(file, 1) if line.strip()]
+            names = file.readline()
+            file.seek(0)
+            # Spreadsheets write semicolons where the comma is the decimal mark.
+            mark = "\t" if kind == ".tsv" else max(",;\t", key=names.count)
+            return list(csv.DictReader(file, delimiter=mark))
     except UnicodeDecodeError as error:
         raise DataError(f"{place} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{place} cannot be read as a table: {error}.") from None
+
+
+def _object(place: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{place} cannot be read as a table: line {number} is not JSON ({error.msg}).") from None
+    if not isinstance(row, dict):
+        raise DataError(f"Every line of {place} must be a JSON object; line {number} is {row!r}.")
+    return row
 
 
 def locations(place: Path, suffixes: tuple[str, ...], path: str | None = None) -> list[str]:
@@ -184,6 +199,8 @@ def _table(place: Path, suffixes: tuple[str, ...], path: str | None, label: str 
     )
     label_column = _label_column(place, rows, label, (path_column, part_column))
     found = Found(notes=[f"Read {place.name}: paths from the column {path_column!r}, labels from {label_column!r}."])
+    if part_column:
+        found.notes.append(f"The column {part_column!r} says which part each row belongs to.")
     for number, row in enumerate(rows, 1):
         where, value = _where(place, row.get(path_column)), row.get(label_column)
         text = "" if value is None or value != value else str(value).strip()
@@ -238,4 +255,6 @@ def _label_column(place: Path, rows: list[dict[str, Any]], given: str | None, ta
         return column
     if len(columns) == 1:
         return columns[0]
+    if not columns:
+        raise DataError(f"{place} has no column of labels: what is to be learned stands nowhere.")
     raise DataError(f"Which column of {place} holds the labels? It has: {', '.join(columns)}. Name it with --label.")

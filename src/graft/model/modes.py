@@ -53,6 +53,21 @@ def evaluating(network: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+@contextlib.contextmanager
+def learning(network: nn.Module) -> Iterator[list[nn.Parameter]]:
+    """Every parameter asks for a gradient within the block, in eval mode: nothing random, no statistics moved."""
+    wanted = [p for p in network.parameters() if p.is_floating_point()]
+    states = [p.requires_grad for p in wanted]
+    for p in wanted:
+        p.requires_grad_(True)
+    try:
+        with evaluating(network), torch.enable_grad():
+            yield wanted
+    finally:
+        for p, state in zip(wanted, states, strict=True):
+            p.requires_grad_(state)
+
+
 def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:
     """Activations in bfloat16 where that is asked for; weights stay float32."""
     if dtype == "bfloat16":

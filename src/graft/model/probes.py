@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from graft.core.nouns import Form
 from graft.model.chain import Chain, Prefix, Tensors
 from graft.model.cuts import first
-from graft.model.modes import precision
+from graft.model.modes import learning, precision
 
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
@@ -42,6 +42,27 @@ def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[floa
     return [float(seconds) / len(next(iter(moved.values()))) for seconds in best]
 
 
+def saved_bytes(chain: Chain) -> list[int]:
+    """Bytes that one example makes each stage keep for the backward pass, weights not counted."""
+    network, rows = chain.network, len(next(iter(chain.example.values())))
+    seen = {t.untyped_storage().data_ptr() for t in (*network.parameters(), *network.buffers())}
+    kept = [0]
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if (place := tensor.untyped_storage().data_ptr()) not in seen:
+            seen.add(place)
+            kept[-1] += tensor.numel() * tensor.element_size()
+        return tensor
+
+    hooks = [network.get_submodule(c.name).register_forward_hook(lambda *_: kept.append(0)) for c in chain.stages]
+    with learning(network), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = network(**chain.example)  # held until the end: what it keeps alive is what is counted
+    del out
+    for hook in hooks:
+        hook.remove()
+    return [size // rows for size in kept[:-1]]
+
+
 def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
     """bfloat16 if it runs the prefix clearly faster here and every stage's output stays the same direction.
 
@@ -71,28 +92,22 @@ def choose_training(chain: Chain, inputs: Tensors, targets: torch.Tensor, steps:
     Three steps each; nothing is updated. bfloat16 is taken only where its gradient points the same way.
     """
     device = str(next(chain.network.parameters()).device)
-    moved = {name: value.to(device) for name, value in inputs.items()}
-    targets = targets.to(device)
-    wanted = [p for p in chain.network.parameters() if p.is_floating_point()]
-    states = [p.requires_grad for p in wanted]
-    for p in wanted:
-        p.requires_grad_(True)
-    chain.network.eval()  # nothing random, no statistics moved: the two must see the same network
+    moved = {name: value[:TIMED].to(device) for name, value in inputs.items()}
+    targets = targets[:TIMED].to(device)
     taken, gradients = {}, {}
-    for dtype in ("float32", "bfloat16"):
-        best = float("inf")
-        for _ in range(steps):
-            began = time.perf_counter()
-            with precision(dtype, device):
-                logits = first(chain.network(**moved))
-            grads = torch.autograd.grad(cross_entropy(logits.float(), targets), wanted, allow_unused=True)
-            if device != "cpu":
-                torch.cuda.synchronize()
-            best = min(best, time.perf_counter() - began)
-        taken[dtype] = best / len(targets)
-        gradients[dtype] = torch.cat([g.flatten().float() for g in grads if g is not None])
-    for p, state in zip(wanted, states, strict=True):
-        p.requires_grad_(state)
+    with learning(chain.network) as wanted:
+        for dtype in ("float32", "bfloat16"):
+            best = float("inf")
+            for _ in range(steps):
+                began = time.perf_counter()
+                with precision(dtype, device):
+                    logits = first(chain.network(**moved))
+                grads = torch.autograd.grad(cross_entropy(logits.float(), targets), wanted, allow_unused=True)
+                if device != "cpu":
+                    torch.cuda.synchronize()
+                best = min(best, time.perf_counter() - began)
+            taken[dtype] = best / len(targets)
+            gradients[dtype] = torch.cat([g.flatten().float() for g in grads if g is not None])
     aligned = torch.nn.functional.cosine_similarity(gradients["float32"], gradients["bfloat16"], dim=0)
     dtype = "bfloat16" if taken["bfloat16"] < FASTER * taken["float32"] and aligned > ALIGNED else "float32"
     return taken[dtype], dtype

@@ -73,14 +73,16 @@ def open(
 
 
 def learned(backbone: Backbone) -> frozenset[str]:
-    """Content ids of the examples that a finished run, and the runs it started from, were fitted on or chosen by."""
+    """Content ids of the examples that a run or artifact, and the runs it started from, were fitted on or chosen by."""
     ids: set[str] = set()
     while backbone.id.startswith("checkpoint/") and not _is_file(name := backbone.id.removeprefix("checkpoint/")):
         try:
             folder = _place(name)
+            if not (folder / "run.json").is_file():  # an artifact, whose card has them all
+                return frozenset(ids.union(json.loads((folder / "card.json").read_text(encoding="utf-8"))["learned"]))
             ids.update(json.loads((folder / "task.json").read_text(encoding="utf-8")).get("learned", ()))
             backbone = _run(folder)[0].plan.backbone
-        except (OSError, ValueError, GraftError):  # an artifact, or a run that is gone: nothing is known
+        except (OSError, ValueError, KeyError, GraftError):  # gone: nothing is known
             break
     return frozenset(ids)
 

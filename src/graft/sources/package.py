@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.core.errors import BackboneError, nearest
-from graft.core.home import folder, lock, placed, touch
+from graft.core.home import folder, home, lock, placed, touch
 from graft.core.keys import file_sha256
 from graft.core.nouns import Backbone, Input, Loading
 from graft.core.shelf import take
@@ -156,8 +156,9 @@ CATALOGUE = {
 
 
 def catalog(modality: str) -> list[Backbone]:
-    """Every entry: all of them can be had unasked, each at the price of one download."""
-    return [find(name) for name in CATALOGUE] if modality == "image" else []
+    """Every entry: those that are here, then the others, each at the price of one download, the smallest first."""
+    order = sorted(CATALOGUE, key=lambda name: (not _place(CATALOGUE[name]).exists(), CATALOGUE[name].megabytes))
+    return [find(name) for name in order] if modality == "image" else []
 
 
 def find(name: str) -> Backbone:
@@ -209,9 +210,13 @@ def _entry(name: str) -> Entry:
     return CATALOGUE[name]
 
 
+def _place(entry: Entry) -> Path:
+    return home() / "weights" / f"{entry.sha256[:16]}-{entry.architecture.replace('/', '_')}.safetensors"
+
+
 def _weights(name: str, entry: Entry, net: "nn.Module") -> "dict[str, Tensor]":
     """The converted weights from the home, fetched first where they are not there or no longer whole."""
-    path = folder("weights") / f"{entry.sha256[:16]}-{entry.architecture.replace('/', '_')}.safetensors"
+    path = folder("weights") / _place(entry).name
     with lock("weights", path.stem):
         if path.exists():
             if (state := _kept(path)) is not None:

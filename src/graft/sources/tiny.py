@@ -40,7 +40,7 @@ def find(name: str) -> Backbone:
         BackboneError: there is no such variant.
     """
     if name not in VARIANTS:
-        raise BackboneError(f"There is no tiny/{name}.{nearest(name, VARIANTS)} There are: {', '.join(VARIANTS)}.")
+        raise BackboneError(f"There is no tiny/{name}.{nearest(f'tiny/{name}', [f'tiny/{v}' for v in VARIANTS])}")
     pretrained_on, note = VARIANTS[name]
     return Backbone(
         id=f"tiny/{name}",
