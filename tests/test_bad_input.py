@@ -151,6 +151,14 @@ def test_a_table_as_spreadsheets_write_it_where_the_comma_is_the_decimal_mark(ho
     assert graft.load(place).key == graft.load(folder).key
 
 
+@pytest.mark.parametrize("header", ['photo,"species (a; b; c)"', 'photo;"species, one, two"'])
+def test_a_header_may_hold_the_other_mark(header, home, folder):
+    place, mark = table(folder, "csv"), header[5]
+    rows = place.read_text(encoding="utf-8").split("\n")
+    place.write_text("\n".join([header, *(row.replace(",", mark) for row in rows[1:])]), encoding="utf-8")
+    assert graft.load(place).key == graft.load(folder).key
+
+
 def test_tables_that_cannot_be_read(home, folder):
     place = table(folder, "csv")
     refused(cli("load", place, "--label", "spicies"), "no column 'spicies'", "species")

@@ -32,7 +32,7 @@ PATH = (
     "export",
     "report",
 )  # floor 3
-FACES = ("words", "given", "transfer", "demo", "server", "arguments", "cli", "__main__")  # floor 4
+FACES = ("words", "given", "transfer", "demo", "arguments", "cli")  # floor 4
 ALONE = {"predict"}  # runs where an artifact is used: of the path it needs nothing
 LINES = 300
 START = 0.2  # CPU seconds

@@ -427,6 +427,8 @@ def test_an_interrupted_verify_goes_on(tiny_home, photos, tmp_path, monkeypatch)
     one, two = (next(row for row in report.rows if row.name == "scratch") for report in (first, again))
     assert one == two
     assert one.cost.seconds > 1
+    costs = [next(row.cost for row in report.rows if row.name == "pixels") for report in (first, again)]
+    assert costs[0] == costs[1]
     assert len(first.test_openings) == 1
     assert again.test_openings == first.test_openings, "one look, though it was interrupted"
     third = graft.verify(task, run, replace(FAST, seconds=21))
@@ -463,6 +465,26 @@ def test_a_resumed_run_counts_what_it_cost_before(tiny_home, photos, monkeypatch
     assert cost.prefix_passes >= before.prefix_passes
 
 
+def test_a_phase_that_had_stopped_stays_stopped(tiny_home, photos, monkeypatch):
+    """Killed after its last checkpoint and before its end, it must not train on."""
+    from graft.model.checkpoints import Saved
+
+    module = sys.modules["graft.adapt"]
+    monkeypatch.setattr(module, "EVERY", 0.0)
+    task = graft.load(photos)
+    plan = Plan(
+        graft.find(ONE), "classification", "x", (Phase(("head", "stages[3:]"), steps=400, lr=3e-2, patience=1),)
+    )
+    for seed in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "save_file", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                graft.adapt(task, plan, seed=seed)
+        saved = Saved.read(Path(os.environ["GRAFT_HOME"]) / "runs" / module.run_key(task, plan, seed))
+        assert saved.progress.waited == 1, "the last checkpoint is not of the epoch that ends the phase"
+        assert graft.adapt(task, plan, seed=seed).history == saved.progress.history
+
+
 def test_a_photo_that_changed_after_it_was_loaded_is_refused(tiny_home, photos, tmp_path):
     copy = shutil.copytree(photos, tmp_path / "copy")
     task = graft.load(copy)
@@ -493,7 +515,7 @@ def test_what_a_step_wrote_is_taken_by_the_next(tiny_home, photos, tmp_path):
     assert "another run" in wrong.stderr
 
 
-def test_an_artifact_that_is_replaced_keeps_what_was_not_its_own(tiny_home, photos, tmp_path):
+def test_an_artifact_that_is_replaced_keeps_what_was_not_its_own(tiny_home, photos, tmp_path, monkeypatch):
     task = graft.load(photos)
     run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
     report = graft.verify(task, run, FAST)
@@ -502,6 +524,22 @@ def test_an_artifact_that_is_replaced_keeps_what_was_not_its_own(tiny_home, phot
     graft.export(task, run, report, tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
+
+    def cut(self, target, real=Path.rename):
+        if self.name == ".model.draft":
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            graft.export(task, run, report, tmp_path / "model")
+    assert graft.open(tmp_path / "model").labels == task.outputs
+    (tmp_path / "model").rename(tmp_path / ".model.old")  # killed between the two renames
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    graft.export(task, run, report, tmp_path / "link")
+    assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["link", "model"]
 
 
 def test_shared_weights_can_be_saved(tmp_path):
@@ -520,7 +558,7 @@ def test_shared_weights_can_be_saved(tmp_path):
     assert torch.equal(kept["b.weight"], layer.weight)
 
 
-def test_an_artifact_remembers_what_it_learned_from(tiny_home, photos, tmp_path):
+def test_an_artifact_remembers_what_it_learned_from(tiny_home, photos, tmp_path, monkeypatch):
     """Its folder may travel to another home, where the run is not known."""
     from graft.core.errors import BackboneError
 
@@ -529,6 +567,15 @@ def test_an_artifact_remembers_what_it_learned_from(tiny_home, photos, tmp_path)
     artifact = graft.export(task, run, replace(graft.verify(task, run, FAST), ships="adapted"), tmp_path / "model")
     with pytest.raises(BackboneError, match="test photos"):
         graft.rank(other, [f"checkpoint/{artifact.path}"], FAST)
+    with pytest.raises(BackboneError, match="test photos"):  # nor by a plan that was made elsewhere
+        graft.adapt(other, Plan(graft.find(f"checkpoint/{artifact.path}"), "classification", "x", run.plan.phases))
+    monkeypatch.chdir(tmp_path)
+    child = graft.adapt(task, Plan(graft.find("checkpoint/model"), "classification", "x", run.plan.phases))
+    shutil.rmtree(tmp_path / "model")
+    monkeypatch.chdir("/")
+    from graft.rank import learned
+
+    assert learned(graft.find(f"checkpoint/{child.key}")) == {*task.train.ids, *task.val.ids}
 
 
 def test_two_that_write_one_folder_do_so_one_after_the_other(walked, tiny_home, photos, tmp_path):
@@ -570,3 +617,12 @@ def test_the_wrong_noun_is_called_by_its_name(tiny_home, photos, tmp_path):
     done = cli("adapt", photos, "--plan", tmp_path / "r.json", "--quiet")
     assert done.returncode == 2
     assert "holds a Ranking, and a Plan is wanted here" in done.stderr
+
+
+def test_a_class_folder_of_any_bytes_gets_through(tiny_home, photos, tmp_path):
+    copy = shutil.copytree(photos, tmp_path / "photos")
+    sorted(copy.iterdir())[0].rename(os.fsdecode(os.fsencode(copy) + b"/caf\xe9"))
+    task = graft.load(copy)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, ONE, FAST)[0], "linear_probe", FAST))
+    graft.export(task, run, graft.verify(task, run, FAST), tmp_path / "model")
+    assert graft.open(tmp_path / "model").labels == task.outputs

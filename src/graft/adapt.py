@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,10 @@ from graft.model import linear
 from graft.model.chain import Chain, Rest
 from graft.model.checkpoints import Progress, Saved, restore, state_of, unshared
 from graft.plan import check
+from graft.rank import learned, unknown
 
 log = logging.getLogger("graft")
+DESCRIBED = ("modality", "family", "architecture", "params", "license", "pretrained_on")  # what a card repeats
 EVERY = 10.0  # seconds between checkpoints, at the ends of epochs: little is lost, and little time is spent on writing
 
 
@@ -105,9 +107,11 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
     saved = Saved.read(place)
     at = saved.progress if saved else Progress(0, 0, (-np.inf, -np.inf), 0, (), (), Cost())
     meter = Meter(at.cost)
+    if plan.pretrained:
+        _described(plan.backbone)
+        unknown(task, plan.backbone)
     chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
     check(plan, chain)
-    _known(plan.backbone)
     raw_train, raw_val = data(task, plan, seed)
     if saved:
         chain.network.load_state_dict(saved.now)
@@ -155,21 +159,22 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         loading=loading,
     )  # fmt: skip
     about = {"name": task.name, "outputs": task.outputs, "head": task.head}
-    home.write_text(place / "task.json", to_json({**about, "learned": sorted({*task.train.ids, *task.val.ids})}))
+    known = {*task.train.ids, *task.val.ids, *(learned(plan.backbone) if plan.pretrained else ())}
+    home.write_text(place / "task.json", to_json({**about, "learned": sorted(known)}))
     home.write_text(place / "run.json", to_json(run))
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return run
 
 
-def _known(backbone: Backbone) -> None:
+def _described(backbone: Backbone) -> None:
     """Refuse a description of a backbone that is not its source's, as a plan may have after an edit by hand."""
     source = find(backbone.id)
-    wrong = [
-        f"{field.name} is {getattr(backbone, field.name)!r} and should be {getattr(source, field.name)!r}"
-        for field in fields(Backbone)
-        if field.name != "input" and getattr(backbone, field.name) != getattr(source, field.name)
-    ]
-    if wrong:
+    pairs = {name: (getattr(backbone, name), getattr(source, name)) for name in DESCRIBED}
+    # What is not fetched yet has no revision.
+    pairs |= {
+        name: pair for name in ("revision", "sha256") if all(pair := (getattr(backbone, name), getattr(source, name)))
+    }
+    if wrong := [f"{name} is {is_!r} and should be {other!r}" for name, (is_, other) in pairs.items() if is_ != other]:
         raise PlanError(
             f"The plan describes {backbone.id} wrongly: {'; '.join(wrong)}. `graft plan --backbone {backbone.id}` "
             "makes a plan for it."
@@ -230,7 +235,7 @@ class _Held:
 
 def _tuned(epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor], patience: int) -> Iterator[Epoch]:
     """These epochs, until none has been the best for as many as patience allows; then the best weights are put back."""
-    for epoch in epochs:
+    while held.waited < patience and (epoch := next(epochs, None)):  # a phase that had stopped stays stopped
         held.see(epoch, moving)
         if epoch.epoch:
             words = (epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
@@ -238,8 +243,6 @@ def _tuned(epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor]
         else:
             log.info("phase %d before its first step: validation %.3f", epoch.phase, epoch.val_score)
         yield epoch
-        if held.waited >= patience:
-            break
     with torch.no_grad():
         for name, tensor in moving.items():
             tensor.copy_(held.best[name])

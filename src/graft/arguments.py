@@ -14,10 +14,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     commands = parser()
     a = commands.parse_args(argv)
     if "data" in a and a.data is None:
-        ids = a.backbone[-1] if getattr(a, "backbone", None) else []
-        if len(ids) < 2 or not os.path.exists(ids[-1]):
+        groups = [ids for ids in getattr(a, "backbone", None) or [] if len(ids) > 1 and os.path.exists(ids[-1])]
+        if not groups:
             commands.error("DATA is missing: a folder of class folders, a table, or a Task")
-        a.data = ids.pop()
+        a.data = groups[-1].pop()
     return a
 
 
@@ -121,8 +121,8 @@ def _out(one: argparse.ArgumentParser) -> None:
 
 
 def _seed(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more, below 2^63")
     return int(text)
 
 

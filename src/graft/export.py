@@ -15,7 +15,7 @@ import graft
 from graft.adapt import belongs, finished, logits
 from graft.build import build
 from graft.core import home
-from graft.core.codec import from_dict, to_dict
+from graft.core.codec import from_dict, to_dict, to_json
 from graft.core.errors import DataError, ExportMismatch, PlanError
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Backbone, Input, Part, Report, Row, Run, Task
@@ -57,7 +57,7 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
         raise PlanError("The report is of another run or other data. Run `graft verify` on these.")
     row = next(row for row in report.rows if row.name == report.ships)
     check_out(out)
-    place = Path(os.path.abspath(out))  # a name of its own, also for "."
+    place = Path(os.path.realpath(out))  # a name of its own, also for "."
     with home.storage():
         place.parent.mkdir(parents=True, exist_ok=True)
     with home.lock("results", f"out-{key(str(place))}"):  # two that write one folder do so one after the other
@@ -66,6 +66,7 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
 
 def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], place: Path) -> Artifact:
     draft = place.with_name(f".{place.name}.draft")
+    _restored(place)
     shutil.rmtree(draft, ignore_errors=True)
     try:
         with home.storage():
@@ -86,7 +87,7 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
             )
             expected = _expected(task, card, row.run, part)
             card["files"] = {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir())}
-            (draft / "card.json").write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+            (draft / "card.json").write_text(to_json(card, indent=1), encoding="utf-8")
         parity = _compare(draft, part, expected, torch="baseline" not in card)
         kept = _placed(draft, place)
     finally:
@@ -107,12 +108,12 @@ def check_out(out: str | os.PathLike[str]) -> None:
     place = Path(out)
     if place.exists() and not place.is_dir():
         raise DataError(f"{place} exists and is no folder. Choose another --out.")
-    above = next(one for one in Path(os.path.abspath(place)).parents if one.exists())
+    above = next((one for one in Path(os.path.realpath(place)).parents if one.exists()), place)
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise DataError(
             f"{place} cannot be written: {above} is no folder that you may write into. Choose another --out."
         )
-    if place.exists() and not (place / "card.json").is_file() and (not place.is_dir() or any(place.iterdir())):
+    if place.exists() and not (place / "card.json").is_file() and any(place.iterdir()):
         raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
 
 
@@ -197,18 +198,36 @@ def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> flo
 
 def _placed(draft: Path, place: Path) -> Path:
     """The draft in its place; of an artifact that stood there, what was not its own is kept."""
+    old = _old(place)
     with home.storage():
-        old = place.with_name(f".{place.name}.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if place.exists():
-            own = {"card.json", *_files(place), *PICTURES}
-            place.rename(old)
-            for entry in old.iterdir():
-                if entry.name not in own and not (draft / entry.name).exists():
-                    entry.rename(draft / entry.name)
-        draft.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
+        if not place.exists():
+            draft.rename(place)
+            return place
+        place.rename(old)
+        try:
+            draft.rename(place)
+        except BaseException:
+            old.rename(place)
+            raise
+        _restored(place)
     return place
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def _restored(place: Path) -> None:
+    """What a process that was killed while it replaced an artifact has left behind, put right."""
+    old = _old(place)
+    if old.is_dir() and not place.exists():
+        old.rename(place)
+    elif old.is_dir():
+        own = {"card.json", *_files(old), *PICTURES}
+        for entry in old.iterdir():
+            if entry.name not in own and not (place / entry.name).exists():
+                entry.rename(place / entry.name)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _files(artifact: Path) -> set[str]:

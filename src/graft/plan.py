@@ -104,6 +104,11 @@ def check(plan: Plan, chain: "Chain") -> None:
 def faults(plan: Plan, depth: int) -> list[str]:
     """Everything about a plan that cannot be carried out on a backbone of this many stages."""
     found = [] if plan.phases else ["The plan has no phases."]
+    spec = plan.backbone.input
+    if min(spec.size) < 1 or not 0 < spec.crop <= 1 or not min(spec.std) > 0:
+        found.append(
+            f"The backbone's input needs a size of 1 or more, a crop within 0 and 1, and a std above 0: {spec}."
+        )
     for index, phase in enumerate(plan.phases):
         found += [f"Phase {index}: {fault}" for fault in _faults(phase, depth)]
     if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
@@ -166,6 +171,8 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
 def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
     """Bytes alive at once: the widest stage of the prefix, or what a training step keeps, with weights and moments."""
     stages = evidence.stage_curve
+    if not stages:
+        return 0
     first = boundary(phase.train, len(stages))
     prefix = form.batch * max((stage.saved for stage in stages[:first]), default=0)
     if phase.solver == "exact":

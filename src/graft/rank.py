@@ -66,15 +66,24 @@ def rank(
 
 
 def _asked(task: Task, ids: Sequence[str]) -> list[Backbone]:
-    """The candidates of these ids; one that knows test photos of this task is refused."""
+    """The candidates of these ids."""
     pool = [find(id) for id in ids]
     for backbone in pool:
-        if known := len(learned(backbone).intersection(task.test.ids)):
-            raise BackboneError(
-                f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
-                "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
-            )
+        unknown(task, backbone)
     return pool
+
+
+def unknown(task: Task, backbone: Backbone) -> None:
+    """Refuse a backbone that an earlier run showed test photos of this task.
+
+    Raises:
+        BackboneError: it knows some.
+    """
+    if known := len(learned(backbone).intersection(task.test.ids)):
+        raise BackboneError(
+            f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
+            "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
+        )
 
 
 def _unseen(task: Task, pool: list[Backbone]) -> list[Backbone]:
@@ -144,6 +153,7 @@ class _Candidate:
     @classmethod
     def open(cls, backbone: Backbone, task: Task, seed: int) -> "_Candidate":
         chain, loading = build(backbone, task.head, len(task.outputs), seed)
+        backbone = find(backbone.id)  # a hub's revision is known once it is here
         form, speed = forward(task, backbone, chain)
         return cls(backbone, chain, loading, form, speed)
 

@@ -11,7 +11,7 @@ from graft.core.nouns import Plan, Ranking, Report
 INK, ACCENT, MUTED = "#1f2933", "#2a7f62", "#b8c4ce"
 NAMES = {
     "adapted": "adapted",
-    "linear_probe": "only a head on it (probe)",
+    "linear_probe": "linear probe",
     "pixels": "linear model on pixels",
     "trivial": "commonest class",
     "scratch": "from scratch",

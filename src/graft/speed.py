@@ -52,7 +52,7 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
         taken = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
         return Forward(prepare, tuple(taken), tuple(saved_bytes(chain)))
 
-    return form, home.remember("forward", key(name, form, task.key), Forward, measure)
+    return form, home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
 
 
 def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = True) -> Training:
@@ -63,8 +63,15 @@ def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = Tr
         return Training(prepare, *choose_training(chain, inputs, targets))
 
     here = form_here(Form())
-    name = key(graft.__version__, torch.__version__, platform.node(), backbone, here, task.key, pretrained)
+    place = (graft.__version__, torch.__version__, platform.node(), here, *_here(chain))
+    name = key(*place, backbone, task.key, pretrained)
     return home.remember("training", name, Training, measure)
+
+
+def _here(chain: Chain) -> tuple[object, ...]:
+    """What seconds depend on beside the backbone's name: threads, the GPU, and the network as its library builds it."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    return torch.get_num_threads(), gpu, [(cut.name, cut.shape) for cut in chain.stages]
 
 
 def subset(part: Part, size: int) -> Part:

@@ -5,12 +5,14 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import Meter, adapt, belongs, logits
 from graft.build import build, resized
 from graft.core import home
+from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
 from graft.core.errors import GraftError
 from graft.core.keys import key
@@ -20,6 +22,7 @@ from graft.core.shelf import names, take
 from graft.data.dataset import Examples, ahead, chunks, content
 from graft.data.store import open_store
 from graft.model import stats
+from graft.rank import unknown
 from graft.speed import training
 from graft.verdict import Entry, judged
 
@@ -42,6 +45,8 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     that is still improving cannot carry a positive verdict: a finished one must be beaten too.
     """
     belongs(task, run)
+    if run.plan.pretrained:
+        unknown(task, run.plan.backbone)
     name = key("verify", graft.__version__, task.key, run.key, budget.seconds, names("baselines"))
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
@@ -117,16 +122,16 @@ def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     meter, method = Meter(), take("baselines", name)
     state_key = key("baseline", graft.__version__, name, task.key)
     place = home.folder("runs", state_key) / "weights.safetensors"
-    if place.is_file():
-        state = load_file(place)
-    else:
+    if not place.is_file():
         x = described(name, task, task.train)
         state = method.fit(x, np.asarray(task.train.targets), len(task.outputs), task.seed)
         with home.placed(place) as draft:
-            save_file(state, draft)
+            save_file(state, draft, metadata={"cost": to_json(meter.cost())})
+    with safe_open(place, "np") as file:
+        cost = from_json(Cost, file.metadata()["cost"])
+    state = load_file(place)
     val, test = (method.predict(state, described(name, task, each)) for each in (task.val, part))
     score = take("heads", task.head).metric(val, np.asarray(task.val.targets), task.metric)
-    cost = home.remember("cost", state_key, Cost, meter.cost)  # of the first time: later its features are stored
     row = _row(name, _right(test, part)[None], share, score, cost)
     return Entry(replace(row, run=state_key), _right(test, part)[None])
 

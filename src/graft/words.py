@@ -37,7 +37,7 @@ def ranking(ranking: Ranking) -> str:
 
 def report(report: Report) -> str:
     """The verdict and its rows."""
-    lines = [report.sentence, f"The test part has been opened {len(report.test_openings)} × so far.", ""]
+    lines = [report.sentence, f"This was look number {len(report.test_openings)} at the test part.", ""]
     for row in sorted(report.rows, key=lambda row: -row.score):
         gain = (
             ""

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from graft.core.errors import PlanError, nearest
 
 T = TypeVar("T")
+SHOWN = 10  # faults that are said
 WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
@@ -123,5 +124,6 @@ def _all(asks: list[tuple[Any, Any, str]], faults: list[str]) -> list[Any]:
         except PlanError as error:
             faults.append(str(error))
     if faults:
-        raise PlanError(" ".join(faults))
+        more = f" There are {len(faults) - SHOWN} more." if len(faults) > SHOWN else ""
+        raise PlanError(" ".join(faults[:SHOWN]) + more)
     return built

@@ -4,6 +4,7 @@
       features/  outputs of frozen prefixes     weights/  pretrained weights, fetched once and converted
       runs/      adapted weights, histories     results/  the nouns that verbs returned
       files/     what reading each file showed
+      openings/  why each test part was ever opened; no clearing removes it
 
 Every write is a temporary file renamed into place; whatever holds several files is guarded by a lock.
 """

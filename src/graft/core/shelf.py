@@ -6,6 +6,7 @@ asked for; a person's own file is named by its path and behaves as if it stood o
 
 import importlib
 import importlib.util
+import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -38,6 +39,7 @@ def take(shelf: str, name: str) -> ModuleType:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses ask for it while the file runs
         try:
             spec.loader.exec_module(module)
         except Exception as error:

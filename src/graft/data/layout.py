@@ -158,15 +158,21 @@ def records(place: Path) -> list[dict[str, Any]]:
         with place.open(encoding="utf-8-sig", newline="") as file:
             if kind in (".jsonl", ".ndjson"):
                 return [_object(place, number, line) for number, line in enumerate(file, 1) if line.strip()]
-            names = file.readline()
-            file.seek(0)
-            # Spreadsheets write semicolons where the comma is the decimal mark.
-            mark = "\t" if kind == ".tsv" else max(",;\t", key=names.count)
-            return list(csv.DictReader(file, delimiter=mark))
+            lines = file.readlines()
+            return list(csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else _mark(lines)))
     except UnicodeDecodeError as error:
         raise DataError(f"{place} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{place} cannot be read as a table: {error}.") from None
+
+
+def _mark(lines: list[str]) -> str:
+    """What parts the columns: a comma, or else the semicolon of spreadsheets where the comma is the decimal mark."""
+    for mark in ",;\t":
+        widths = {len(row) for row in csv.reader(lines[:20], delimiter=mark) if row}
+        if len(widths) == 1 and max(widths) > 1:
+            return mark
+    return ","
 
 
 def _object(place: Path, number: int, line: str) -> dict[str, Any]:

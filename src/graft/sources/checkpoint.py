@@ -74,17 +74,15 @@ def open(
 
 def learned(backbone: Backbone) -> frozenset[str]:
     """Content ids of the examples that a run or artifact, and the runs it started from, were fitted on or chosen by."""
-    ids: set[str] = set()
-    while backbone.id.startswith("checkpoint/") and not _is_file(name := backbone.id.removeprefix("checkpoint/")):
-        try:
-            folder = _place(name)
-            if not (folder / "run.json").is_file():  # an artifact, whose card has them all
-                return frozenset(ids.union(json.loads((folder / "card.json").read_text(encoding="utf-8"))["learned"]))
-            ids.update(json.loads((folder / "task.json").read_text(encoding="utf-8")).get("learned", ()))
-            backbone = _run(folder)[0].plan.backbone
-        except (OSError, ValueError, KeyError, GraftError):  # gone: nothing is known
-            break
-    return frozenset(ids)
+    name = backbone.id.removeprefix("checkpoint/")
+    if _is_file(name):
+        return frozenset()
+    try:
+        folder = _place(name)
+        account = folder / ("task.json" if (folder / "run.json").is_file() else "card.json")
+        return frozenset(json.loads(account.read_text(encoding="utf-8"))["learned"])
+    except (OSError, ValueError, KeyError, TypeError, GraftError):  # gone, or a baseline's: nothing is known
+        return frozenset()
 
 
 def _is_file(name: str) -> bool:
@@ -134,7 +132,7 @@ def _file(name: str) -> Backbone:
 
 def _place(name: str) -> Path:
     """The folder of a run or an artifact, by path, key or beginning of a key."""
-    if name and (path := Path(name).expanduser()).is_dir():
+    if name and (path := Path(name).expanduser().absolute()).is_dir():
         return path
     runs = _finished()
     fitting = [run for run in runs if run.name.startswith(name)] if name else []
