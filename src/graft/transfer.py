@@ -54,7 +54,7 @@ def transfer(
     report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
     artifact = export(task, run, report, out)  # never ships a harmful transfer
     pictures(ranking, chosen, report, out)
-    log.info("%s", words.report(report))
+    log.info("%s", words.rows(report))
     if (spent := time.perf_counter() - began) > LATE * budget.seconds:
         log.warning("This took %.0f s, more than the %.0f s that were asked for.", spent, budget.seconds)
     return artifact

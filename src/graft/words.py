@@ -37,7 +37,12 @@ def ranking(ranking: Ranking) -> str:
 
 def report(report: Report) -> str:
     """The verdict and its rows."""
-    lines = [report.sentence, f"This was look number {len(report.test_openings)} at the test part.", ""]
+    return f"{report.sentence}\n\n{rows(report)}"
+
+
+def rows(report: Report) -> str:
+    """What was compared, best first."""
+    lines = [f"On {report.n_test} test photos, in look number {len(report.test_openings)} at them:"]
     for row in sorted(report.rows, key=lambda row: -row.score):
         gain = (
             ""
