@@ -77,6 +77,28 @@ def bert() -> tuple[nn.Module, dict[str, torch.Tensor]]:
     return TextHead(body, 32), {"x": x, "mask": mask}
 
 
+class Counting(nn.Module):
+    """Tokens are folded back into maps by the number of rows that came in, as PVT, Twins, CoaT and DaViT do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.mix, self.down = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 8), nn.Conv2d(8, 12, 2, 2)
+        self.last = nn.BatchNorm2d(12)
+
+    def forward(self, x):
+        rows, tokens = len(x), self.stem(x).flatten(2).transpose(1, 2).contiguous()
+        tokens = self.mix(torch.relu(tokens))
+        maps = tokens.reshape(rows, 4, 4, 8).permute(0, 3, 1, 2)
+        return self.last(self.down(maps)).mean((2, 3))
+
+
+def counting() -> tuple[nn.Module, dict[str, torch.Tensor]]:
+    torch.manual_seed(0)
+    body = Counting()
+    jitter(body)
+    return Head(body, 12), {"x": torch.randn(3 * COUNT, 3, 16, 16)}
+
+
 def jitter(body: nn.Module) -> None:
     """No norm or bias stays at its neutral value, so that nothing cancels."""
     with torch.no_grad():
@@ -157,9 +179,9 @@ def reached_before(network: nn.Module, inputs: dict[str, torch.Tensor], cut: str
 
 
 @pytest.mark.parametrize("views", [1, 3])
-@pytest.mark.parametrize("name", [*VISION, "bert"])
+@pytest.mark.parametrize("name", [*VISION, "bert", "counting"])
 def test_identity_at_every_cut(name, views, home):
-    network, inputs = bert() if name == "bert" else vision(name)
+    network, inputs = {"bert": bert, "counting": counting}.get(name, lambda: vision(name))()
     chain = Chain(network, {n: v[:2] for n, v in inputs.items()})
     start = {n: v.clone() for n, v in network.state_dict().items()}
     data = Table(inputs)
@@ -219,7 +241,8 @@ def test_identity_at_every_cut(name, views, home):
 
 
 def chain_at(chain: Chain, cut: Cut, form: Form):
-    from graft.model.chain import Prefix, Rest
+    from graft.model.chain import Rest
+    from graft.model.prefix import Prefix
 
     return Prefix(chain, cut, form), Rest(chain, cut)
 
@@ -291,6 +314,25 @@ def test_a_network_with_two_streams_is_opaque():
     body = timm.create_model("crossvit_tiny_240", num_classes=0)
     chain = Chain(Head(body, body.num_features), {"x": torch.randn(2, 3, 240, 240)})
     assert [stage.name for stage in chain.stages] == ["backbone"]
+
+
+def test_a_cut_that_the_network_does_not_resume_from_is_no_stage(caplog):
+    """A number that leaves the tensors is not there on resume."""
+
+    class Secretive(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 6)
+
+        def forward(self, x):
+            level = x.abs().mean().item()
+            return level * self.b(torch.relu(self.a(x)))
+
+    caplog.set_level("INFO")
+    chain = Chain(Head(Secretive(), 6), {"x": torch.randn(2, 6)})
+    assert [stage.name for stage in chain.stages] == ["backbone"]
+    assert chain.exact(chain.stages[0])
+    assert "does not resume there exactly" in caplog.text
 
 
 def test_shared_parameters_belong_to_their_first_use():

@@ -14,9 +14,9 @@ from graft.core import home
 from graft.core.keys import key
 from graft.data.dataset import Dataset, Stored, Streamed, ahead
 from graft.data.store import Store, gathered, open_store
-from graft.model.chain import Prefix, Tensors
 from graft.model.cuts import Cut
 from graft.model.modes import pooled
+from graft.model.prefix import Prefix, Tensors
 
 
 class Count:

@@ -124,7 +124,8 @@ class Stored:
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Batch:
         """See `Dataset.read`."""
-        h = torch.from_numpy(self.store.rows(self.keys(rows, views)))
+        # Copied to where torch would put it: at addresses of another alignment some kernels round otherwise.
+        h = torch.from_numpy(self.store.rows(self.keys(rows, views))).clone()
         return {"h": h, "y": torch.from_numpy(self.targets[rows])}
 
     def map(self, batch: Batch) -> Batch:

@@ -7,20 +7,21 @@ eval mode, always at one batch size; the rest is the same untouched module, its 
 stored output.
 """
 
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from graft.core.errors import BackboneError, PlanError, nearest
-from graft.core.keys import installed, key
+from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
-from graft.model.modes import content, detached, evaluating, is_channels_last, is_norm, precision
+from graft.model.modes import detached, evaluating, is_norm, laid, layout
+from graft.model.prefix import Prefix, Tensors
 
-Tensors = Mapping[str, torch.Tensor]
+log = logging.getLogger("graft")
 MOMENTUM = (
     0.1  # least share of a batch in a norm's statistics: 0.01, made for long training, never arrives in a short one
 )
@@ -39,15 +40,27 @@ class Chain:
         self.network, self.main = network.eval(), main
         self.example = {name: value[:2] for name, value in example.items()}
         self.cuts = [cut for cut in find(network, self.example, main) if cut.name.split(".")[0] != "head"]
-        self.stages = group(self.cuts)
         self.boundary = 0
         self._templates: dict[Any, dict[str, Any]] = {}
-        for cut in self.stages:
-            if not self.exact(cut):
-                raise BackboneError(
-                    f"{type(network).__name__} does not resume exactly at {cut.name}: its forward pass keeps state "
-                    "outside its tensors. Please report the architecture."
-                )
+        self.layouts = {name: layout(first(out)) for name, out in self._record(self.example).items()}
+        self._filled = False  # whether the blank input has as many rows as the batch: some networks count its rows
+        self.stages = self._sound()
+
+    def _sound(self) -> list[Cut]:
+        """The stages, every one of which the network resumes from exactly; a cut that fails is taken off the list."""
+        sound: set[str] = set()
+        while True:
+            stages = group(self.cuts)
+            failed = {cut.name for cut in stages if cut.name not in sound and not self.exact(cut)}
+            if not failed:
+                return stages
+            if not self._filled:
+                self._filled, sound = True, set()
+                self._templates.clear()
+                continue
+            log.info("no cut at %s: the network does not resume there exactly", ", ".join(sorted(failed)))
+            sound = {cut.name for cut in stages} - failed
+            self.cuts = [cut for cut in self.cuts if cut.name not in failed]
 
     def exact(self, cut: Cut) -> bool:
         """Whether resuming from this cut gives the network's own output, bit for bit, on the example."""
@@ -55,7 +68,11 @@ class Chain:
         with torch.no_grad(), evaluating(self.network):
             whole = first(self.network(**self.example))
             others = {name: value for name, value in self.example.items() if name != self.main}
-            return torch.equal(first(rest({"h": prefix.forward(self.example), **others})), whole)
+            h = prefix.forward(self.example)
+            try:
+                return torch.equal(first(rest({"h": h, **others})), whole)
+            except Exception:  # of whatever kind the network's own code raises on what it did not expect
+                return False
 
     def stage_parameters(self, index: int) -> frozenset[str]:
         """Names of the parameters that stage `index` is the first to use."""
@@ -111,20 +128,21 @@ class Chain:
         self.boundary = next(learning, len(self.stages))
         return self.boundary
 
-    def split(self, boundary: int | None = None, form: Form = Form()) -> tuple["Prefix", "Rest"]:
+    def split(self, boundary: int | None = None, form: Form = Form()) -> tuple[Prefix, "Rest"]:
         """The frozen prefix before the boundary, and the rest."""
         at = self.boundary if boundary is None else boundary
         cut = self.stages[at - 1] if at else None
         return Prefix(self, cut, form), Rest(self, cut)
 
     def template(self, batch: Tensors, rows: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Inputs without content in this batch's shape, and every cut's output for one row of them."""
+        """Inputs without content in this batch's shape, and every cut's output for them."""
         inputs = {name: batch[name] for name in self.example if name != self.main}
         shape = list(self.example[self.main].shape)
         for name, value in inputs.items():  # a mask tells the length of this batch
             if value.ndim > 1 and self.example[name].shape[1] == shape[1]:
                 shape[1] = value.shape[1]
-        shape[0] = rows if inputs else 1  # alone, one row is enough: the stored output brings the others
+        # Alone, one row is usually enough: the stored output brings the others.
+        shape[0] = rows if inputs or self._filled else 1
         device = next(iter(batch.values())).device
         blank = torch.zeros(shape, dtype=self.example[self.main].dtype, device=device)
         size = tuple(shape[1:])
@@ -147,94 +165,6 @@ class Chain:
             for hook in hooks:
                 hook.remove()
         return outputs
-
-
-class Prefix:
-    """Everything before a cut, as a pure function of one example at a time."""
-
-    def __init__(self, chain: Chain, cut: Cut | None, form: Form) -> None:
-        self.chain, self.cut, self.form = chain, cut, form
-
-    def __bool__(self) -> bool:
-        """Whether there is anything to run: full fine-tuning is the empty prefix."""
-        return self.cut is not None
-
-    def ids(self) -> dict[str, str]:
-        """Content key of every stage's output up to the cut: weights, buffers, code versions, configuration, form."""
-        network = self.chain.network
-        name, seen, ids = key("prefix", torch.__version__, self.form), set[str](), {}
-        parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
-        for stage in self.chain.stages:
-            modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
-            packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
-            state: dict[str, torch.Tensor] = {n: parameters[n] for n in stage.parameters if n in parameters}
-            state |= {n: b for n, b in buffers.items() if n.rpartition(".")[0] in modules}
-            fresh = sorted(state.keys() - seen)
-            seen |= state.keys()
-            name = key(
-                name,
-                [installed(package) for package in packages],
-                [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
-                *(part for n in fresh for part in (n, content(state[n]))),
-            )
-            ids[stage.name] = name
-            if self.cut and stage.name == self.cut.name:
-                break
-        return ids
-
-    @property
-    def id(self) -> str:
-        """Content key of the cut's output."""
-        return self.ids()[self.cut.name] if self.cut else ""
-
-    def forward(self, inputs: Tensors) -> torch.Tensor:
-        """The cut's output for exactly these rows, detached, float32."""
-        assert self.cut is not None
-        return self.capture(inputs, [self.cut])[self.cut.name]
-
-    def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
-        """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
-        network, found = self.chain.network, dict[str, torch.Tensor]()
-
-        def keep(name: str, last: bool) -> Callable[[Any, Any, Any], None]:
-            def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                # Cloned: a later layer may work in place on what is kept here.
-                found[name] = first(output).float().clone(memory_format=torch.contiguous_format)
-                if last:
-                    raise _Reached
-
-            return hook
-
-        hooks = [network.get_submodule(cut.name).register_forward_hook(keep(cut.name, cut is cuts[-1])) for cut in cuts]
-        # no_grad and not inference_mode, whose tensors could not be trained on.
-        with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
-            try:
-                network(**inputs)
-            except _Reached:
-                pass
-            finally:
-                for hook in hooks:
-                    hook.remove()
-        return found
-
-    def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
-        """Outputs for any number of rows, always computed `form.batch` at a time, a short last batch filled up.
-
-        At one fixed batch size a row's bits do not depend on the rows beside it; at varying sizes they do.
-        """
-        assert self.cut is not None
-        cuts = cuts or [self.cut]
-        pieces: list[dict[str, torch.Tensor]] = []
-        total = len(inputs[self.chain.main])
-        for start in range(0, total, self.form.batch):
-            chunk = {name: value[start : start + self.form.batch] for name, value in inputs.items()}
-            rows = len(chunk[self.chain.main])
-            if rows < self.form.batch:
-                at = torch.arange(self.form.batch).clamp(max=rows - 1)
-                chunk = {name: value[at.to(value.device)] for name, value in chunk.items()}
-            moved = {name: value.to(self.form.device) for name, value in chunk.items()}
-            pieces.append({name: out[:rows].cpu() for name, out in self.capture(moved, cuts).items()})
-        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 class Rest:
@@ -275,9 +205,7 @@ class Rest:
             return self.network(**{name: batch[name] for name in self.chain.example})
         h = batch["h"]
         inputs, outputs = self.chain.template(batch, len(h))
-        if is_channels_last(first(outputs[self.cut.name])):
-            # Stored rows lie plainly; the network goes on in its own layout.
-            h = h.contiguous(memory_format=torch.channels_last)
+        h = laid(h, self.chain.layouts[self.cut.name])  # stored rows lie plainly; the network goes on in its own layout
         stubs = []
         for name in self._done:
             out = outputs[name]
@@ -292,7 +220,3 @@ class Rest:
         finally:
             for module in stubs:
                 del module.forward
-
-
-class _Reached(Exception):
-    """The forward pass has reached the last cut asked for."""

@@ -19,9 +19,18 @@ def is_map(shape: Iterable[int]) -> bool:
     return len(size) == 4 and not (size[1] == size[2] != size[3])
 
 
-def is_channels_last(tensor: torch.Tensor) -> bool:
-    """Whether maps lie in memory position by position, each with all its channels, and in no other way."""
-    return tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+def layout(tensor: torch.Tensor) -> list[int]:
+    """The dimensions behind the first, from the slowest in memory to the fastest: [1, 2, 3] for plain maps."""
+    rest = list(range(1, tensor.ndim))
+    return rest if tensor.is_contiguous() else sorted(rest, key=tensor.stride, reverse=True)
+
+
+def laid(tensor: torch.Tensor, order: list[int]) -> torch.Tensor:
+    """The same values in this layout: which kernels run, and so the last bits, depend on it."""
+    if order == sorted(order):
+        return tensor
+    back = [0, *(1 + order.index(at) for at in range(1, tensor.ndim))]
+    return tensor.permute(0, *order).contiguous().permute(back)
 
 
 def content(tensor: torch.Tensor) -> bytes:

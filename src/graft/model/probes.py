@@ -8,9 +8,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from graft.core.nouns import Form
-from graft.model.chain import Chain, Prefix, Tensors
+from graft.model.chain import Chain
 from graft.model.cuts import first
 from graft.model.modes import learning, precision
+from graft.model.prefix import Prefix, Tensors
 
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner

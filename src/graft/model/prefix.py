@@ -1,0 +1,108 @@
+"""Everything before a cut, as a pure function of one example at a time."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from graft.core.keys import installed, key
+from graft.core.nouns import Form
+from graft.model.cuts import Cut, first
+from graft.model.modes import content, evaluating, precision
+
+if TYPE_CHECKING:
+    from graft.model.chain import Chain
+
+Tensors = Mapping[str, torch.Tensor]
+
+
+class Prefix:
+    """Everything before a cut, as a pure function of one example at a time."""
+
+    def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
+        self.chain, self.cut, self.form = chain, cut, form
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to run: full fine-tuning is the empty prefix."""
+        return self.cut is not None
+
+    def ids(self) -> dict[str, str]:
+        """Content key of every stage's output up to the cut: weights, buffers, code versions, configuration, form."""
+        network = self.chain.network
+        name, seen, ids = key("prefix", torch.__version__, self.form), set[str](), {}
+        parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
+        for stage in self.chain.stages:
+            modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
+            packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
+            state: dict[str, torch.Tensor] = {n: parameters[n] for n in stage.parameters if n in parameters}
+            state |= {n: b for n, b in buffers.items() if n.rpartition(".")[0] in modules}
+            fresh = sorted(state.keys() - seen)
+            seen |= state.keys()
+            name = key(
+                name,
+                [installed(package) for package in packages],
+                [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
+                *(part for n in fresh for part in (n, content(state[n]))),
+            )
+            ids[stage.name] = name
+            if self.cut and stage.name == self.cut.name:
+                break
+        return ids
+
+    @property
+    def id(self) -> str:
+        """Content key of the cut's output."""
+        return self.ids()[self.cut.name] if self.cut else ""
+
+    def forward(self, inputs: Tensors) -> torch.Tensor:
+        """The cut's output for exactly these rows, detached, float32."""
+        assert self.cut is not None
+        return self.capture(inputs, [self.cut])[self.cut.name]
+
+    def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
+        """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
+        network, found = self.chain.network, dict[str, torch.Tensor]()
+
+        def keep(name: str, last: bool) -> Callable[[Any, Any, Any], None]:
+            def hook(_module: Any, _inputs: Any, output: Any) -> None:
+                # Cloned: a later layer may work in place on what is kept here.
+                found[name] = first(output).float().clone(memory_format=torch.contiguous_format)
+                if last:
+                    raise _Reached
+
+            return hook
+
+        hooks = [network.get_submodule(cut.name).register_forward_hook(keep(cut.name, cut is cuts[-1])) for cut in cuts]
+        # no_grad and not inference_mode, whose tensors could not be trained on.
+        with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
+            try:
+                network(**inputs)
+            except _Reached:
+                pass
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        return found
+
+    def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
+        """Outputs for any number of rows, always computed `form.batch` at a time, a short last batch filled up.
+
+        At one fixed batch size a row's bits do not depend on the rows beside it; at varying sizes they do.
+        """
+        assert self.cut is not None
+        cuts = cuts or [self.cut]
+        pieces: list[dict[str, torch.Tensor]] = []
+        total = len(inputs[self.chain.main])
+        for start in range(0, total, self.form.batch):
+            chunk = {name: value[start : start + self.form.batch] for name, value in inputs.items()}
+            rows = len(chunk[self.chain.main])
+            if rows < self.form.batch:
+                at = torch.arange(self.form.batch).clamp(max=rows - 1)
+                chunk = {name: value[at.to(value.device)] for name, value in chunk.items()}
+            moved = {name: value.to(self.form.device) for name, value in chunk.items()}
+            pieces.append({name: out[:rows].cpu() for name, out in self.capture(moved, cuts).items()})
+        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+class _Reached(Exception):
+    """The forward pass has reached the last cut asked for."""
