@@ -66,6 +66,7 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         size = stored_bytes(task, evidence, phase)
         phases.append(replace(phase, stored=phase.stored and phase.views > 0 and size <= budget.bytes))
     kept = tuple(phases)
+    stored = [stored_bytes(task, evidence, phase) for phase in kept if phase.stored]
     return replace(
         chosen,
         phases=kept,
@@ -73,8 +74,9 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         stages=tuple(stage.stage for stage in evidence.stage_curve),
         boundaries=tuple(boundary(phase.train, depth) for phase in kept),
         seconds=seconds(task, evidence, kept),
-        store_bytes=sum(stored_bytes(task, evidence, phase) for phase in kept if phase.stored),
-        peak_bytes=BASE_BYTES + max((_peak(evidence, phase, evidence.form) for phase in kept), default=0),
+        store_bytes=sum(stored),
+        # Stored rows are read through a map of their file, which counts as memory in use as long as there is room.
+        peak_bytes=BASE_BYTES + max((_peak(evidence, phase, evidence.form) for phase in kept), default=0) + sum(stored),
         why=(*chosen.why, *evidence.why),
     )
 
