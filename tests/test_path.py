@@ -606,6 +606,12 @@ def test_a_strategy_may_be_a_function_and_its_faults_are_found_before_anything_r
         return replace(mine(task, evidence, budget), phases=(Phase(("stagez[1:]",), steps=5, lr=-1, lr_decay=-1),))
 
     assert graft.plan(task, evidence, mine, FAST).strategy == "mine"
+
+    def none(task, evidence, budget):  # an empty stretch of stages, as a loop over depths may write it
+        empty = Phase(("head", f"stages[{len(evidence.stage_curve)}:]"), steps=5)
+        return replace(mine(task, evidence, budget), phases=(empty,))
+
+    assert graft.plan(task, evidence, none, FAST).boundaries == (len(evidence.stage_curve),)
     with pytest.raises(graft.PlanError) as caught:
         graft.plan(task, evidence, wrong, FAST)
     for words in ("The strategy wrong", "stagez", "lr is -1", "lr_decay"):

@@ -1,11 +1,10 @@
 """Task, Evidence → Plan: what to freeze, what to train, for how long, and why; nothing is run."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from graft.core.costs import boundary, seconds, stored_bytes
+from graft.core.costs import boundary, seconds, stages, stored_bytes
 from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Budget, Evidence, Form, Phase, Plan, Task
 from graft.core.shelf import function
@@ -121,9 +120,8 @@ def faults(plan: Plan, depth: int) -> list[str]:
 def _faults(phase: Phase, depth: int) -> list[str]:
     found = [] if phase.train else ["its list of what learns is empty."]
     for selector in phase.train:
-        if stages := re.fullmatch(r"stages\[(\d+)(:)?(\d+)?\]", selector):
-            start, stop = int(stages[1]), int(stages[3] or depth) if stages[2] else int(stages[1]) + 1
-            if start >= depth or not start < stop <= depth:
+        if (asked := stages(selector, depth)) is not None:
+            if max(asked.start, asked.stop) > depth:
                 found.append(f"{selector} is asked for, but the backbone has the stages 0 to {depth - 1}.")
         elif selector not in SELECTORS:
             found.append(f"there is no selector {selector!r}.{nearest(selector, (*SELECTORS, 'stages[0:]'))}")
@@ -172,15 +170,15 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
 
 def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
     """Bytes alive at once: the widest stage of the prefix, or what a training step keeps, with weights and moments."""
-    stages = evidence.stage_curve
-    if not stages:
+    curve = evidence.stage_curve
+    if not curve:
         return 0
-    first = boundary(phase.train, len(stages))
-    prefix = form.batch * max((stage.saved for stage in stages[:first]), default=0)
+    first = boundary(phase.train, len(curve))
+    prefix = form.batch * max((stage.saved for stage in curve[:first]), default=0)
     if phase.solver == "exact":
-        return max(prefix, 3 * 8 * evidence.n_train * stages[-1].bytes // 4)  # the table in double precision, thrice
+        return max(prefix, 3 * 8 * evidence.n_train * curve[-1].bytes // 4)  # the table in double precision, thrice
     weights = 4 * (evidence.backbone.params or 25_000_000)
-    return max(prefix, phase.batch * sum(stage.saved for stage in stages[first:])) + 4 * weights
+    return max(prefix, phase.batch * sum(stage.saved for stage in curve[first:])) + 4 * weights
 
 
 def _time(value: float) -> str:

@@ -10,12 +10,21 @@ SOLVING = 1.0  # seconds of the exact solver for 1,000 examples of 500 features
 BACKWARD = 3.0  # a training step against a forward pass, where it was not measured
 
 
-def boundary(train: tuple[str, ...], stages: int) -> int:
-    """Index of the first stage with something to learn; `stages` when the head alone learns."""
-    first = stages
+def stages(selector: str, depth: int) -> range | None:
+    """Indices that "stages[2]", "stages[1:3]" or "stages[4:]" means, perhaps past the depth; None for other selectors."""
+    found = re.fullmatch(r"stages\[(\d+)(:)?(\d+)?\]", selector)
+    if found is None:
+        return None
+    start = int(found[1])
+    return range(start, int(found[3] or depth) if found[2] else start + 1)
+
+
+def boundary(train: tuple[str, ...], depth: int) -> int:
+    """Index of the first stage with something to learn; `depth` when the head alone learns."""
+    first = depth
     for selector in train:
-        if found := re.fullmatch(r"stages\[(\d+)(?::\d*)?\]", selector):
-            first = min(first, int(found[1]))
+        if (asked := stages(selector, depth)) is not None:
+            first = min(first, asked.start)
         elif selector in ("norm", "bias"):
             first = 0
     return first

@@ -8,13 +8,13 @@ stored output.
 """
 
 import logging
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from graft.core.costs import stages
 from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
@@ -101,15 +101,13 @@ class Chain:
                     if is_norm(m)
                     for p, _ in m.named_parameters(recurse=False)
                 }
-            elif found := re.fullmatch(r"stages\[(\d+)(:)?(\d+)?\]", selector):
-                start = int(found[1])
-                stop = int(found[3] or len(self.stages)) if found[2] else start + 1
-                if start > len(self.stages) or stop > len(self.stages):
+            elif (asked := stages(selector, len(self.stages))) is not None:
+                if max(asked.start, asked.stop) > len(self.stages):
                     raise PlanError(
                         f"{selector} is asked for, but the backbone has {len(self.stages)} stages, "
                         f"stages[0] to stages[{len(self.stages) - 1}]: {', '.join(s.name for s in self.stages)}."
                     )
-                chosen |= {name for index in range(start, stop) for name in self.stage_parameters(index)}
+                chosen |= {name for index in asked for name in self.stage_parameters(index)}
             else:
                 raise PlanError(
                     f"There is no selector {selector!r}.{nearest(selector, ('head', 'stages[0:]', 'norm', 'bias'))}"
