@@ -11,7 +11,7 @@ BACKWARD = 3.0  # a training step against a forward pass, where it was not measu
 
 
 def stages(selector: str, depth: int) -> range | None:
-    """Indices that "stages[2]", "stages[1:3]" or "stages[4:]" means, perhaps past the depth; None for other selectors."""
+    """Indices that "stages[2]", "stages[1:3]" or "stages[4:]" means, perhaps past the depth; None: another selector."""
     found = re.fullmatch(r"stages\[(\d+)(:)?(\d+)?\]", selector)
     if found is None:
         return None
