@@ -19,6 +19,7 @@ ROOT = Path(graft.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MECHANICS = ("data", "model")  # floor 1
 PATH = (
+    "parts",
     "load",
     "features",
     "build",
@@ -162,6 +163,39 @@ def late():
 def test_files_are_small(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= LINES
+
+
+def test_a_modality_is_a_file_on_a_shelf() -> None:
+    """No commit that adds a modality changes a file of the path; the first commits built the path itself."""
+    git = ["git", "-C", str(ROOT), "log", "--no-renames", "--format=%H", "--name-status", "--", "."]
+    if not (ROOT.parent.parent / ".git").exists():
+        pytest.skip("this is no clone: there is no history to look at")
+    done = subprocess.run(git, capture_output=True, text=True, check=True)
+    path = {f"src/graft/{name}.py" for name in (*PATH, *FACES)}
+    for commit, (added, touched) in commits(done.stdout).items():
+        new = [name for name in added if name.startswith("src/graft/modalities/") and "__init__" not in name]
+        assert not (new and (reached := touched & path)), f"{commit} adds {new} and changes {sorted(reached)}"
+
+
+def commits(log: str) -> dict[str, tuple[set[str], set[str]]]:
+    """Of each commit, the files that it adds and the files that it changes."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    commit = ""
+    for line in filter(None, log.splitlines()):
+        if "\t" not in line:
+            found[commit := line] = (set(), set())
+        else:
+            kind, name = line.split("\t")
+            found[commit][kind != "A"].add(name)
+    return found
+
+
+def test_a_modality_that_changes_the_path_is_noticed() -> None:
+    log = "abc\n\nA\tsrc/graft/modalities/smell.py\nM\tsrc/graft/rank.py\n\ndef\n\nA\tsrc/graft/rank.py\n"
+    assert commits(log) == {
+        "abc": ({"src/graft/modalities/smell.py"}, {"src/graft/rank.py"}),
+        "def": ({"src/graft/rank.py"}, set()),
+    }
 
 
 # ── starting ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -222,7 +222,7 @@ def test_identity_at_every_cut(name, views, home):
         before = state_hash(reached_before(network, chain.example, cut.name))
         datasets = {
             "stored": stored(prefix, data, views, cut),
-            "streamed": with_masks(Streamed(data, lambda b, p=prefix, c=cut: p.run(b)[c.name]), data),
+            "streamed": with_masks(Streamed(data, lambda b, p=prefix, c=cut: {"h": p.run(b)[c.name]}), data),
         }
         for kind, step in {"plain": plain, **{k: mapped(d) for k, d in datasets.items()}}.items():
             network.load_state_dict(start)

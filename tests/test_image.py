@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from graft.core.errors import DataError, PlanError
-from graft.core.nouns import Input
+from graft.data import pictures
 from graft.modalities import image
 from photos import CLASSES, draw, encode, hostile, photos, png, tiff
 
@@ -44,7 +44,7 @@ def rng() -> np.random.Generator:
 
 
 def pixels(source: bytes | Path) -> np.ndarray:
-    return np.asarray(image.decode(source)).astype(int)
+    return np.asarray(pictures.decode(source)).astype(int)
 
 
 def made(mode: str, rng: np.random.Generator) -> tuple[Image.Image, np.ndarray]:
@@ -100,10 +100,10 @@ def test_lossless_formats_show_their_pixels(tmp_path, format, mode, options, rng
     picture, expected = made(mode, rng)
     path = tmp_path / "x.jpg"  # the name does not matter
     picture.save(path, format, **options)
-    got = image.decode(path)
+    got = pictures.decode(path)
     assert got.mode == "RGB"
     np.testing.assert_allclose(np.asarray(got), expected, atol=1 if mode in ("LA", "RGBA", "CMYK") else 0)
-    assert (image.look(path.read_bytes()).format, got.size) == (format, (11, 7))
+    assert (pictures.look(path.read_bytes()).format, got.size) == (format, (11, 7))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
@@ -182,7 +182,7 @@ def test_exif_orientation_is_obeyed(format, orientation, rng):
     data = encode(Image.fromarray(values), format, exif=exif, **options)
     expected = UPRIGHT[orientation](values)
     np.testing.assert_allclose(pixels(data), expected, atol=4 if format == "JPEG" else 0)
-    shown = image.look(data)
+    shown = pictures.look(data)
     assert (shown.height, shown.width) == expected.shape[:2]
 
 
@@ -221,14 +221,14 @@ def test_truncated_files_are_refused_or_whole(format, options):
     data = encode(PHOTO, format, **options)
     whole, refused = pixels(data), 0
     for end in [len(data) * tenth // 10 for tenth in range(10)] + [len(data) - 30, len(data) - 2, len(data) - 1]:
-        for read in (pixels, image.look):
+        for read in (pixels, pictures.look):
             try:
                 got = read(data[:end])
             except DataError:
                 refused += 1
             else:
                 assert end > 0.95 * len(data), f"{end} of {len(data)} bytes were taken for an image"
-                assert read is image.look or (got == whole).all()
+                assert read is pictures.look or (got == whole).all()
     assert refused >= 20
 
 
@@ -237,8 +237,8 @@ def test_truncated_files_are_refused_or_whole(format, options):
 def test_a_copy_that_ends_in_zeros_is_refused(options, share):
     data = encode(PHOTO, **options)
     with pytest.raises(DataError, match="truncated"):
-        image.decode(data[: int(share * len(data))].ljust(len(data), b"\0"))
-    image.decode(data + bytes(1000))  # padding after the end is harmless
+        pictures.decode(data[: int(share * len(data))].ljust(len(data), b"\0"))
+    pictures.decode(data + bytes(1000))  # padding after the end is harmless
 
 
 HOSTILE = {
@@ -261,7 +261,7 @@ HOSTILE = {
 
 def test_hostile_files_are_refused_with_a_reason(tmp_path):
     for name, path in hostile(tmp_path).items():
-        for read in (image.decode, lambda path: image.look(path.read_bytes())):
+        for read in (pictures.decode, lambda path: pictures.look(path.read_bytes())):
             with pytest.raises(DataError, match=HOSTILE[name.split(".")[0]]) as caught:
                 read(path)
             assert len(str(caught.value)) < 160, name
@@ -270,7 +270,7 @@ def test_hostile_files_are_refused_with_a_reason(tmp_path):
 def test_what_cannot_be_opened_is_named(tmp_path):
     for source in (tmp_path / "none.jpg", tmp_path, "a\0b.jpg"):
         with pytest.raises(DataError, match="cannot be read"):
-            image.decode(source)
+            pictures.decode(source)
 
 
 def test_polyglots_are_what_they_begin_with(tmp_path):
@@ -278,7 +278,7 @@ def test_polyglots_are_what_they_begin_with(tmp_path):
     data = encode(PHOTO)
     assert (pixels(data + archive) == pixels(data)).all()
     with pytest.raises(DataError, match="GIF"):
-        image.decode(b"GIF89a/*" + b"alert(1)*/=1;" * 40)
+        pictures.decode(b"GIF89a/*" + b"alert(1)*/=1;" * 40)
 
 
 def test_the_limit_is_checked_before_anything_is_decoded():
@@ -286,15 +286,15 @@ def test_the_limit_is_checked_before_anything_is_decoded():
     canvas = struct.pack("<I", 16)[:4] + (side - 1).to_bytes(3, "little") * 2
     webp = b"WEBPVP8X" + struct.pack("<I", 10) + canvas[:4] + canvas[4:] + b"VP8L" + struct.pack("<I", 8) + bytes(8)
     with pytest.raises(DataError):
-        image.decode(b"RIFF" + struct.pack("<I", len(webp)) + webp)
+        pictures.decode(b"RIFF" + struct.pack("<I", len(webp)) + webp)
     frame = struct.pack("<6sHH3sc4HB", b"GIF89a", 1, 1, bytes(3), b",", 0, 0, side, side, 0)
     with pytest.raises(DataError):
-        image.decode(frame + b"\x02\x02\x44\x01\0;")
-    limit = image.MAX_PIXELS // 10
+        pictures.decode(frame + b"\x02\x02\x44\x01\0;")
+    limit = pictures.MAX_PIXELS // 10
     with pytest.raises(DataError, match="declares"):
-        image.decode(b"P5 %d 10 255\n" % (limit + 1))
+        pictures.decode(b"P5 %d 10 255\n" % (limit + 1))
     with pytest.raises(DataError, match="truncated"):
-        image.decode(b"P5 %d 10 255\n" % limit)
+        pictures.decode(b"P5 %d 10 255\n" % limit)
 
 
 def test_remarks_on_metadata_do_not_escape():
@@ -305,7 +305,7 @@ def test_remarks_on_metadata_do_not_escape():
     for data in (photo, strip):
         with pytest.warns(UserWarning, match="Tag|tag"):  # PIL does remark on it
             Image.open(io.BytesIO(data)).getexif()
-        for read in (image.decode, image.look):
+        for read in (pictures.decode, pictures.look):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 read(data)
@@ -319,10 +319,10 @@ def accepted(data: bytes) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            shown = image.look(data)
+            shown = pictures.look(data)
         except DataError:
             return False
-    assert shown.width * shown.height <= image.MAX_PIXELS
+    assert shown.width * shown.height <= pictures.MAX_PIXELS
     return True
 
 
@@ -379,15 +379,15 @@ def test_big_jpegs_may_come_smaller():
         (100, (400, 300)),
         (10, (200, 150)),
     ):
-        got = image.decode(data, short)
+        got = pictures.decode(data, short)
         assert got.size == size
         reference = np.asarray(big.resize(size, Image.Resampling.BOX)).astype(int)
         assert abs(np.asarray(got) - reference).mean() < 4
-    assert image.decode(encode(big, "BMP"), 10).size == (1600, 1200)
-    shown = image.look(data)
+    assert pictures.decode(encode(big, "BMP"), 10).size == (1600, 1200)
+    shown = pictures.look(data)
     assert (shown.width, shown.height, shown.format, shown.mode) == (1600, 1200, "JPEG", "RGB")
     with pytest.raises(DataError, match="truncated"):
-        image.look(data[: len(data) * 9 // 10])
+        pictures.look(data[: len(data) * 9 // 10])
 
 
 def test_hash_is_the_sign_of_each_step_to_the_right(rng):
@@ -402,12 +402,12 @@ def test_hash_is_the_sign_of_each_step_to_the_right(rng):
     for row in cells.tolist():
         for left, right in itertools.pairwise(row):
             expected = expected * 2 + (right > left)
-    assert image.look(encode(Image.fromarray(grey), "PNG")).hash == expected
+    assert pictures.look(encode(Image.fromarray(grey), "PNG")).hash == expected
 
 
 def test_hash_tells_near_duplicates_from_others(tmp_path):
     def apart(one: bytes, other: bytes) -> int:
-        return (image.look(one).hash ^ image.look(other).hash).bit_count()
+        return (pictures.look(one).hash ^ pictures.look(other).hash).bit_count()
 
     originals = [path.read_bytes() for path in sorted(photos(tmp_path, len(CLASSES), 3).rglob("*.jpg"))]
     for data in originals:
@@ -443,7 +443,7 @@ def test_prepare_agrees_with_timm(size, crop, most, interpolation, rng):
     theirs = create_transform((3, *size), interpolation=interpolation, crop_pct=crop, normalize=False)
     for width, height in SHAPES:
         photo = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        ours = image.prepare(photo, Input(size=size, crop=crop, interpolation=interpolation))["x"]
+        ours = image.prepare(photo, image.Input(size=size, crop=crop, interpolation=interpolation))["x"]
         assert (ours.shape, ours.dtype, ours.flags.c_contiguous) == ((3, *size), np.uint8, True)
         difference = abs(ours.astype(int) - np.asarray(theirs(photo)))
         assert difference.max() <= most
@@ -454,19 +454,19 @@ def test_prepare_agrees_with_timm(size, crop, most, interpolation, rng):
 @pytest.mark.parametrize("size", [(20_000, 20), (20, 20_000), (1, 3_000_000), (3_000_000, 1), (1, 1)])
 def test_extreme_shapes_are_prepared(size):  # resizing all of the longest would take 600 GB
     long = Image.new("RGB", size, (10, 200, 30))
-    for array in (image.prepare(long, Input()), image.vary(long, Input(), np.random.default_rng(0))):
+    for array in (image.prepare(long, image.Input()), image.vary(long, image.Input(), np.random.default_rng(0))):
         assert array["x"].shape == (3, 224, 224)
-    prepared = image.prepare(long, Input(interpolation="lanczos"))["x"]
+    prepared = image.prepare(long, image.Input(interpolation="lanczos"))["x"]
     assert (prepared == np.array([10, 200, 30])[:, None, None]).all()
 
 
 def test_unknown_interpolation_is_refused():
     with pytest.raises(PlanError, match="bicubic"):
-        image.prepare(PHOTO, Input(interpolation="bicubik"))
+        image.prepare(PHOTO, image.Input(interpolation="bicubik"))
 
 
 def test_views_are_seeded():
-    input = Input(size=(64, 96))
+    input = image.Input(size=(64, 96))
     views = [image.vary(PHOTO, input, np.random.default_rng(seed))["x"] for seed in (0, 0, 1, 2)]
     assert all((view.shape, view.dtype, view.flags.c_contiguous) == ((3, 64, 96), np.uint8, True) for view in views)
     assert (views[0] == views[1]).all()
@@ -479,7 +479,7 @@ def test_views_are_windows_of_half_to_all_of_the_picture(monkeypatch):
     places = Image.fromarray(np.stack([across, down, across], -1).astype(np.uint8))  # every pixel says where it was
     shares, shapes, mirrored = [], [], 0
     for seed in range(200):
-        red, green, _ = image.vary(places, Input(size=(90, 90)), np.random.default_rng(seed))["x"].astype(float)
+        red, green, _ = image.vary(places, image.Input(size=(90, 90)), np.random.default_rng(seed))["x"].astype(float)
         steps = np.diff(red, axis=1).mean() * 90, np.diff(green, axis=0).mean() * 90
         shares.append(abs(steps[0] * steps[1]) / 180**2)
         shapes.append(abs(steps[0]) / steps[1])
@@ -493,17 +493,21 @@ def test_views_are_windows_of_half_to_all_of_the_picture(monkeypatch):
 
 def test_colours_change_mildly():
     flat = Image.new("RGB", (30, 30), (120, 120, 120))  # neither contrast nor saturation can change it
-    shades = [image.vary(flat, Input(size=(8, 8)), np.random.default_rng(seed))["x"] for seed in range(100)]
+    shades = [image.vary(flat, image.Input(size=(8, 8)), np.random.default_rng(seed))["x"] for seed in range(100)]
     assert all((shade == shade[0, 0, 0]).all() for shade in shades)
     levels = [int(shade[0, 0, 0]) for shade in shades]
     assert 96 <= min(levels) < 102
     assert 138 < max(levels) <= 144
     split = Image.fromarray(np.kron([[80, 160]], np.ones((30, 15))).astype(np.uint8)).convert("RGB")
-    spans = [np.ptp(image.vary(split, Input(size=(30, 30)), np.random.default_rng(seed))["x"]) for seed in range(100)]
+    spans = [
+        np.ptp(image.vary(split, image.Input(size=(30, 30)), np.random.default_rng(seed))["x"]) for seed in range(100)
+    ]
     assert min(spans) < 70  # less contrast
     assert max(spans) > 90  # and more
     red = Image.new("RGB", (30, 30), (160, 80, 80))
-    chroma = [np.ptp(image.vary(red, Input(size=(8, 8)), np.random.default_rng(seed))["x"]) for seed in range(100)]
+    chroma = [
+        np.ptp(image.vary(red, image.Input(size=(8, 8)), np.random.default_rng(seed))["x"]) for seed in range(100)
+    ]
     assert min(chroma) < 66
     assert max(chroma) > 94
 
@@ -512,12 +516,12 @@ def test_threads_see_the_same_bits(tmp_path):
     paths = sorted(photos(tmp_path, 3, 8, size=(300, 200)).rglob("*.jpg"))
 
     def work(at: int) -> bytes:
-        picture = image.decode(paths[at])
-        view = image.vary(picture, Input(), np.random.default_rng(at))["x"]
+        picture = pictures.decode(paths[at])
+        view = image.vary(picture, image.Input(), np.random.default_rng(at))["x"]
         return (
-            image.prepare(picture, Input())["x"].tobytes()
+            image.prepare(picture, image.Input())["x"].tobytes()
             + view.tobytes()
-            + str(image.look(paths[at].read_bytes())).encode()
+            + str(pictures.look(paths[at].read_bytes())).encode()
         )
 
     alone = [work(at) for at in range(len(paths))]
@@ -526,13 +530,13 @@ def test_threads_see_the_same_bits(tmp_path):
 
 
 def test_examples_to_trace_with():
-    x = image.example(Input(size=(32, 48)), 5, np.random.default_rng(0))["x"]
+    x = image.example(image.Input(size=(32, 48)), 5, np.random.default_rng(0))["x"]
     assert (x.shape, x.dtype) == ((5, 3, 32, 48), np.uint8)
     assert x.std() > 60
 
 
 def test_suffixes_are_what_pil_calls_the_formats_we_read():
-    ours = {plugin.format for _, plugin in image.KNOWN} | {"MPO"}
+    ours = {plugin.format for _, plugin in pictures.KNOWN} | {"MPO"}
     theirs = Image.registered_extensions()
     assert all(theirs[suffix] in ours for suffix in image.SUFFIXES)
     assert {theirs[suffix] for suffix in image.SUFFIXES} >= {"JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"}

@@ -201,7 +201,7 @@ def test_the_scratch_row_states_its_terms(tiny_home, photos):
     assert scratch.trials == 3
     assert scratch.budget > 0
     assert scratch.state in ("saturated", "unfinished")
-    assert "px" in scratch.note
+    assert "fed 3 × 32 × 32" in scratch.note
     if report.verdict == "positive":
         done = [row for row in report.rows if not row.transfers and row.state != "unfinished"]
         assert report.reference in [row.name for row in done]
@@ -300,7 +300,7 @@ def test_a_run_never_meets_the_photos_it_learned_from(tiny_home, photos):
     assert {*task.train.ids} & {*other.test.ids}
     with pytest.raises(PlanError, match="learned other examples"):
         graft.verify(other, run, FAST)
-    with pytest.raises(BackboneError, match="test photos"):
+    with pytest.raises(BackboneError, match="test examples"):
         graft.rank(other, [f"checkpoint/{run.key}"], FAST)
     for one in (task, other):
         assert f"checkpoint/{run.key}" not in [b.id for b in _unseen(one, candidates("image"))]
@@ -565,9 +565,9 @@ def test_an_artifact_remembers_what_it_learned_from(tiny_home, photos, tmp_path,
     task, other = graft.load(photos), graft.load(photos, seed=1)
     run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
     artifact = graft.export(task, run, replace(graft.verify(task, run, FAST), ships="adapted"), tmp_path / "model")
-    with pytest.raises(BackboneError, match="test photos"):
+    with pytest.raises(BackboneError, match="test examples"):
         graft.rank(other, [f"checkpoint/{artifact.path}"], FAST)
-    with pytest.raises(BackboneError, match="test photos"):  # nor by a plan that was made elsewhere
+    with pytest.raises(BackboneError, match="test examples"):  # nor by a plan that was made elsewhere
         graft.adapt(other, Plan(graft.find(f"checkpoint/{artifact.path}"), "classification", "x", run.plan.phases))
     monkeypatch.chdir(tmp_path)
     child = graft.adapt(task, Plan(graft.find("checkpoint/model"), "classification", "x", run.plan.phases))

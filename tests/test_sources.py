@@ -22,11 +22,12 @@ from torch import nn
 
 from graft.core.codec import to_json
 from graft.core.errors import BackboneError, DataError
-from graft.core.nouns import Backbone, Cost, Input, Loading, Phase, Plan, Run
+from graft.core.nouns import Backbone, Cost, Loading, Phase, Plan, Run
 from graft.core.shelf import take
 from graft.data import archives
+from graft.modalities import image
 from graft.model.loading import load
-from graft.model.network import Network, Normalise
+from graft.model.network import Network
 from graft.model.pickles import read, unpickle
 from graft.sources import package
 
@@ -147,9 +148,9 @@ TORCHVISION = [
 def test_every_family_gives_one_vector_a_photo(id: str) -> None:
     library, name = id.split("/")
     shelf = take("sources", library)
-    size = shelf.find(name).input.size
+    input = shelf.find(name).input
     with torch.device("meta"):  # shapes without arithmetic
-        features = shelf.build(name, size)(torch.empty(2, 3, *size))
+        features = shelf.build(name, input)(torch.empty(2, 3, *input["size"]))
     assert features.ndim == 2
     assert features.shape[0] == 2
     assert features.shape[1] != 1000  # not the logits
@@ -177,7 +178,8 @@ def test_another_size_is_the_librarys_own_resizing(tmp_path: Path) -> None:
     whole = jiggle(timm.create_model("test_vit"))
     torch.save(whole.state_dict(), tmp_path / "w.pth")
     source = take("sources", "checkpoint")
-    net, loading = source.open(source.find(f"timm/test_vit@{tmp_path}/w.pth"), size=(96, 96))
+    found = source.find(f"timm/test_vit@{tmp_path}/w.pth")
+    net, loading = source.open(replace(found, input=found.input | {"size": [96, 96]}))
     theirs = timm.create_model("test_vit", num_classes=0, img_size=96, checkpoint_path="")
     timm.models.load_checkpoint(theirs, str(tmp_path / "w.pth"), strict=False, filter_fn=source_filter())
     assert (loading.missing, loading.shape) == ((), ())
@@ -356,15 +358,15 @@ def test_inputs_are_the_librarys_own() -> None:
     theirs = timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(tag).to_dict())
     found = take("sources", "timm").find(tag)
     spec = found.input
-    assert (3, *spec.size) == theirs["input_size"]
-    assert (spec.mean, spec.std, spec.interpolation, spec.crop) == tuple(
+    assert (3, *spec["size"]) == theirs["input_size"]
+    assert (tuple(spec["mean"]), tuple(spec["std"]), spec["interpolation"], spec["crop"]) == tuple(
         theirs[key] for key in ("mean", "std", "interpolation", "crop_pct")
     )
     assert found.pretrained_on == "ImageNet-21k then ImageNet-1k"
     assert take("sources", "timm").find("vit_tiny_patch16_224").id == f"timm/{tag}"
     first = take("sources", "torchvision").find("resnet50.IMAGENET1K_V1")
-    assert (first.accuracy, first.input.crop, first.architecture) == (76.13, 224 / 256, "torchvision/resnet50")
-    assert take("sources", "torchvision").find("resnet50").input.crop == 224 / 232
+    assert (first.accuracy, first.input["crop"], first.architecture) == (76.13, 224 / 256, "torchvision/resnet50")
+    assert take("sources", "torchvision").find("resnet50").input["crop"] == 224 / 232
 
 
 # ── timm: the hub's cache, a local folder, no network ─────────────────────────────────────────────────────────────────
@@ -430,7 +432,7 @@ def test_timm_from_a_local_folder(tmp_path: Path) -> None:
     for name in (f"{tmp_path}/mine", f"local-dir:{tmp_path}/mine"):
         backbone = source.find(name)
         assert backbone.id == f"timm/{name}"
-        net, loading = source.open(backbone, size=(96, 96))
+        net, loading = source.open(replace(backbone, input=backbone.input | {"size": [96, 96]}))
         assert (loading.missing, loading.shape, set(loading.unused)) == ((), (), {"head.weight", "head.bias"})
         torch.testing.assert_close(run(whole.head, run(net, photos((96, 96)))), run(whole, photos((96, 96))))
         assert source.open(backbone, pretrained=False)[1] == Loading()
@@ -629,10 +631,13 @@ def test_without_any_pip(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ── checkpoint: files, runs, artifacts ────────────────────────────────────────────────────────────────────────────────
 
 
+SMALL = take("sources", "timm").find("test_resnet").input | {"size": [64, 64]}
+
+
 def record(home: Path, key: str, *, pretrained: bool = True, modality: str = "image") -> Path:
     """The folder of a run as adapt leaves it, the weights still empty."""
     start = take("sources", "timm").find("test_resnet")
-    start = replace(start, modality=modality, input=Input((64, 64)), accuracy=50.0)
+    start = replace(start, modality=modality, input=SMALL, accuracy=50.0)
     folder = home / "runs" / key
     folder.mkdir(parents=True)
     (folder / "weights.safetensors").touch()
@@ -645,7 +650,7 @@ def record(home: Path, key: str, *, pretrained: bool = True, modality: str = "im
 def finished(home: Path, key: str) -> tuple[Path, nn.Module]:
     """A run and the network it trained."""
     folder = record(home, key)
-    net = jiggle(Network(Normalise(Input()), take("sources", "timm").build("test_resnet"), nn.Linear(512, 3)))
+    net = jiggle(Network(nn.Identity(), take("sources", "timm").build("test_resnet"), nn.Linear(512, 3)))
     save_file(net.state_dict(), folder / "weights.safetensors")
     return folder, net
 
@@ -692,7 +697,7 @@ def test_checkpoint_of_a_finished_run(home: Path, tmp_path: Path) -> None:
     record(home, "abd456")
     backbone = source.find("abc")
     assert (backbone.id, backbone.revision, backbone.accuracy) == ("checkpoint/abc123", "abc123", None)
-    assert (backbone.architecture, backbone.input) == ("timm/test_resnet", Input((64, 64)))
+    assert (backbone.architecture, backbone.input) == ("timm/test_resnet", SMALL)
     assert source.find("abc123") == backbone
     with pytest.raises(BackboneError, match="2 finished runs begin with 'ab'"):
         source.find("ab")
@@ -752,8 +757,8 @@ def test_package_weights_are_whole(weights_home: Path, name: str) -> None:
     net, loading = package.open(backbone)
     assert (loading.missing, loading.shape) == ((), ())
     assert sum(parameter.numel() for parameter in net.parameters()) == backbone.params
-    assert run(net, photos(backbone.input.size)).ndim == 2
-    assert package.open(backbone, size=(112, 112))[1].shape == ()
+    assert run(net, photos(backbone.input["size"])).ndim == 2
+    assert package.open(replace(backbone, input=backbone.input | {"size": [112, 112]}))[1].shape == ()
 
 
 @pytest.mark.weights
@@ -765,7 +770,7 @@ def test_package_weights_recognise_a_photo(weights_home: Path, name: str) -> Non
     from torchvision.transforms import v2
 
     backbone = package.find(name)
-    spec = backbone.input
+    spec = image.parse(backbone.input)
     prepare = v2.Compose(
         [
             v2.Resize(round(spec.size[0] / spec.crop), v2.InterpolationMode(spec.interpolation)),

@@ -9,24 +9,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
 import graft
-from graft.build import build, find, form_here
+from graft.build import build, examples, find, form_here
 from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
-from graft.core.nouns import Backbone, Cost, Epoch, Form, Phase, Plan, Run, Task
+from graft.core.nouns import Backbone, Cost, Epoch, Form, Part, Phase, Plan, Run, Task
 from graft.core.shelf import take
 from graft.data.dataset import Dataset, Examples, table
 from graft.features import Count, features, sweep
 from graft.learners.supervised import Objective, evaluate, fit, optimiser, predict
-from graft.model import linear
 from graft.model.chain import Chain, Rest
 from graft.model.checkpoints import Progress, Saved, restore, state_of, unshared
 from graft.plan import check
@@ -71,7 +71,7 @@ def finished(name: str) -> Run | None:
 
 
 def belongs(task: Task, run: Run) -> None:
-    """Refuse a run that learned another task: the test photos of this one may be among those that it learned from.
+    """Refuse a run that learned another task: the test examples of this one may be among those that it learned from.
 
     Raises:
         PlanError: it did.
@@ -85,22 +85,20 @@ def belongs(task: Task, run: Run) -> None:
         )
 
 
-def data(task: Task, plan: Plan, seed: int) -> tuple[Examples, Examples]:
-    """The raw training and validation examples, as this plan's backbone wants them."""
-    modality = take("modalities", task.modality)
-    train, val = (Examples(part, modality, plan.backbone.input, seed) for part in (task.train, task.val))
-    return train, val
+def logits(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What a finished run answers for a part, in float32 (n, outputs), and the targets beside it.
 
-
-def logits(task: Task, run: Run, raw: Dataset, on: str | None = None) -> np.ndarray:
-    """What a finished run answers for raw examples, in float32: (n, outputs); by default on this machine's device."""
+    Args:
+        on: a device; by default this machine's.
+    """
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
     last = boundary(run.plan.phases[-1].train, len(chain.stages))
     first = min([last, *(boundary(p.train, len(chain.stages)) for p in run.plan.phases)])
-    form = Form(device=on) if on else form_here(Form())
+    plain = replace(run.plan.form, dtype="float32")
+    form = replace(plain, device=on) if on else form_here(plain)
     prefix, rest = chain.split(first if run.plan.pretrained else 0, form)
-    return predict(rest, features(prefix, raw))
+    return predict(rest, features(prefix, examples(task, part, run.plan.backbone, run.seed)))
 
 
 def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
@@ -112,10 +110,12 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         unknown(task, plan.backbone)
     chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
     check(plan, chain)
-    raw_train, raw_val = data(task, plan, seed)
+    raw_train, raw_val = (examples(task, part, plan.backbone, seed) for part in (task.train, task.val))
     if saved:
         chain.network.load_state_dict(saved.now)
         log.info("resuming at phase %d, epoch %d", at.phase, at.epoch + 1)
+    head = take("heads", task.head)
+    head.start(chain.network.head, raw_train.targets)
     history, untrained = list(at.history), set(at.untrained)
     log.info("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)
     form, written = form_here(plan.form), time.monotonic()
@@ -128,7 +128,8 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
             _fill(chain, plan, index, form, raw_train, raw_val)
         train = features(prefix, raw_train, max(1, phase.views), stored=phase.stored)
         val = features(prefix, raw_val, stored=phase.stored)
-        objective = Objective(take("heads", task.head), task.metric, _weights(task, phase), phase.smoothing)
+        weighed = _weights(head, raw_train, task, phase)
+        objective = Objective(head, task.metric, weighed, phase.smoothing, task.outputs)
         log.info("phase %d: %s learns, %d of %d stages frozen", index, ", ".join(phase.train), first, len(chain.stages))
         if phase.solver == "exact":
             history.append(_solve(chain, rest, train, val, objective, phase, index, task))
@@ -150,6 +151,8 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
                 now = Progress(index, epoch.epoch, held.record, held.waited, *so_far)
                 Saved(now, chain.network.state_dict(), held.best, state_of(engine)).write(place)
                 written = time.monotonic()
+    if choose := getattr(head, "finish", None):  # what is set by validation: thresholds
+        choose(chain.network.head, *predict(rest, val, plan.phases[-1].dtype))
     weights = place / "weights.safetensors"
     with home.placed(weights) as part:
         save_file(unshared({n: t.cpu() for n, t in chain.network.state_dict().items()}), part)
@@ -203,11 +206,15 @@ def _solve(
     """Set the head to the exact optimum of a regularised logistic regression, its strength chosen within `train`."""
     began = time.perf_counter()
     x, y = table(train)
-    weights = None if objective.weights is None else objective.weights.cpu().numpy()[y]
-    found = linear.fit(x, y, len(task.outputs), weights=weights)
+    found = objective.head.solve(x, y, len(task.outputs), phase.class_weights)
+    own, layer = getattr(chain.network.head, "install", None), chain.network.head
+    weight, bias = (torch.from_numpy(np.asarray(values, np.float32)) for values in (found.weight, found.bias))
     with torch.no_grad():
-        chain.network.head.weight.copy_(torch.from_numpy(np.asarray(found.weight, np.float32)))  # type: ignore[union-attr,operator]
-        chain.network.head.bias.copy_(torch.from_numpy(np.asarray(found.bias, np.float32)))  # type: ignore[union-attr,operator]
+        if own:
+            own(weight, bias)
+        else:
+            layer.weight.copy_(weight)  # type: ignore[union-attr,operator]
+            layer.bias.copy_(bias)  # type: ignore[union-attr,operator]
     loss, score = evaluate(rest, train, objective, phase)
     val_loss, val_score = evaluate(rest, val, objective, phase)
     return Epoch(index, 1, 0, loss, score, val_loss, val_score, 0.0, time.perf_counter() - began)
@@ -255,13 +262,10 @@ def _moving(chain: Chain, rest: Rest) -> dict[str, torch.Tensor]:
     return moving | {n: b for n, b in chain.network.named_buffers() if n.rpartition(".")[0] not in frozen}
 
 
-def _weights(task: Task, phase: Phase) -> torch.Tensor | None:
-    """One over each class's share of the training part, times one over the number of classes."""
-    if not phase.class_weights:
-        return None
-    counts = np.bincount(task.train.targets, minlength=len(task.outputs))
-    weights = len(task.train) / (len(task.outputs) * counts)
-    return torch.tensor(weights, dtype=torch.float32, device=form_here(Form()).device)
+def _weights(head: Any, train: Examples, task: Task, phase: Phase) -> torch.Tensor | None:
+    """What the head's loss weighs by, from the training part."""
+    weights = head.weigh(train.targets, len(task.outputs), phase.class_weights)
+    return None if weights is None else torch.as_tensor(weights, device=form_here(Form()).device)
 
 
 class Meter:

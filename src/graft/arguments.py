@@ -69,7 +69,10 @@ def parser() -> argparse.ArgumentParser:
     predict = command("predict", "answer for new files with an artifact")
     predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")
     predict.add_argument(
-        "files", metavar="FILE", nargs="+", help="photos; tables of paths; - reads one photo from standard input"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        help="files, folders, tables of such; texts as they are; - reads one from standard input",
     )
     predict.add_argument("--path", help="a table's column of paths")
     listing = command("list", "what is on a shelf: " + "backbones, strategies, scores, sources, …")
@@ -97,6 +100,13 @@ def _data(one: argparse.ArgumentParser) -> None:
     )
     one.add_argument("--path", help="a table's column of paths, where its name does not tell")
     one.add_argument("--label", help="a table's column of labels, where its name does not tell")
+    one.add_argument("--group", help="a table's column that says who or what an example comes from: parts share none")
+    one.add_argument("--modality", help="what the examples are (default: what they look like); `graft list modalities`")
+    one.add_argument("--head", help="what is to be answered (default: what the labels look like); `graft list heads`")
+    one.add_argument(
+        "--read", type=_setting, action="append", metavar="NAME=VALUE",
+        help="how an example is read: columns=title,body for texts, rate=250 for signals; see the docs",
+    )  # fmt: skip
     one.add_argument("--seed", type=_seed, default=0, help="of the split and of training (default 0)")
 
 
@@ -131,6 +141,13 @@ def _seconds(text: str) -> float:
     if not found or float(found[1]) <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time above zero such as 90s, 10m or 2h")
     return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not (name and mark):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as rate=250")
+    return name, value
 
 
 def _bytes(text: str) -> int:

@@ -1,18 +1,23 @@
-"""Backbone, head → Chain: open the pretrained network, put a head on it, find its stages."""
+"""Backbone, head → Chain: open the pretrained network, put a head on it, find its stages; and its raw examples."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from graft.core.errors import BackboneError, nearest
-from graft.core.nouns import Backbone, Form, Loading
+from graft.core.codec import from_dict
+from graft.core.errors import BackboneError, PlanError, nearest
+from graft.core.nouns import Backbone, Form, Loading, Part, Task
 from graft.core.shelf import names, take
+from graft.data.dataset import Examples, content
 from graft.model.chain import Chain
-from graft.model.network import Network, Normalise
+from graft.model.network import Network, Windows
 
 log = logging.getLogger("graft")
+SEEN = 200  # training examples that decide what a backbone's input leaves open
 
 
 def device() -> str:
@@ -28,12 +33,53 @@ def find(id: str) -> Backbone:
     """
     source, _, name = id.partition("/")
     if source not in names("sources") or not name:
-        known = [backbone.id for each in names("sources") for backbone in take("sources", each).catalog("image")]
+        known = [
+            b.id for each in names("sources") for m in names("modalities") for b in take("sources", each).catalog(m)
+        ]
         raise BackboneError(
             f"There is no backbone {id!r}.{nearest(id, known)} Write SOURCE/NAME with a source of: "
             f"{', '.join(names('sources'))}; `graft list backbones` shows what is at hand."
         )
     return take("sources", source).find(name)  # type: ignore[no-any-return]
+
+
+def suited(backbone: Backbone, task: Task) -> Backbone:
+    """The backbone with what its input leaves open (a window, columns, their scale) set for a task.
+
+    Raises:
+        BackboneError: it is made for another kind of example.
+    """
+    if backbone.modality != task.modality:
+        raise BackboneError(f"{backbone.id} is made for {backbone.modality}, and {task.name} holds {task.modality}.")
+    modality = take("modalities", task.modality)
+    return replace(backbone, input=modality.suited(backbone.input, reading(task), _some(task)))
+
+
+def remarks(backbone: Backbone, task: Task) -> tuple[str, ...]:
+    """Sentences on how the task's examples fit the backbone: what is longer than it sees at once, what is missing."""
+    modality = take("modalities", task.modality)
+    if not hasattr(modality, "remarks"):
+        return ()
+    return tuple(modality.remarks(modality.parse(backbone.input), reading(task), _some(task)))
+
+
+def _some(task: Task) -> Iterator[Any]:
+    """Decoded training examples: all, or a few hundred evenly from the whole part."""
+    modality, read = take("modalities", task.modality), reading(task)
+    part = task.train.select(range(0, len(task.train), max(1, len(task.train) // SEEN)))
+    return (modality.decode(content(part, row, modality, read), read) for row in range(len(part)))
+
+
+def reading(task: Task) -> Any:
+    """How the task's raw examples are read, in its modality's own words."""
+    return from_dict(take("modalities", task.modality).Reading, task.reading)
+
+
+def examples(task: Task, part: Part, backbone: Backbone, seed: int = 0) -> Examples:
+    """The raw examples of a part, as the backbone wants them, with their targets."""
+    modality, head = take("modalities", task.modality), take("heads", task.head)
+    targets = head.array(part.targets, len(task.outputs))
+    return Examples(part, modality, reading(task), backbone.input, targets, seed, head.aligned if head.ROWS else None)
 
 
 def build(
@@ -50,30 +96,32 @@ def build(
     The head (and, without pretrained weights, the whole network) is initialised from the seed alone.
     """
     source, modality = take("sources", backbone.id.split("/")[0]), take("modalities", backbone.modality)
+    kind, input = take("heads", head), modality.parse(backbone.input)
     torch.manual_seed(seed)
-    body, loading = source.open(backbone, pretrained, backbone.input.size)
+    body, loading = source.open(backbone, pretrained)
     if left := (*loading.missing, *loading.shape):
         log.warning(
             "%s: %d of its %d tensors are not in the weights or have another shape and stay random: %s%s",
             backbone.id, len(left), loading.matched + len(left), ", ".join(left[:5]), ", …" if len(left) > 5 else "",
         )  # fmt: skip
     example = {
-        name: torch.from_numpy(value)
-        for name, value in modality.example(backbone.input, 2, np.random.default_rng(0)).items()
+        name: torch.from_numpy(value) for name, value in modality.example(input, 2, np.random.default_rng(0)).items()
     }
-    normalise = Normalise(backbone.input)
+    if modality.RAGGED and not hasattr(body, "lay"):
+        body = Windows(body)
+    if kind.ROWS:
+        if not hasattr(body, "by_row"):
+            raise PlanError(f"{backbone.id} gives one vector an example, and {head} needs one for every token.")
+        body.by_row()
+    front = modality.front(input)
     with torch.no_grad():
-        width = body.eval()(normalise(example["x"])).shape[-1]
+        beside = {name: value for name, value in example.items() if name != "x"}
+        width = body.eval()(front(example["x"]), **beside).shape[-1]
     torch.manual_seed(seed)
-    network = Network(normalise, body, take("heads", head).head(width, outputs))
+    network = Network(front, body, kind.head(width, outputs))
     place = on or device()
     network = network.to(place).to(memory_format=torch.channels_last)
     return Chain(network, {name: value.to(place) for name, value in example.items()}), loading
-
-
-def resized(backbone: Backbone, size: int) -> Backbone:
-    """The same architecture for smaller photos."""
-    return replace(backbone, input=replace(backbone.input, size=(size, size), crop=1.0))
 
 
 def form_here(form: Form) -> Form:

@@ -96,8 +96,7 @@ def _transfer(a: argparse.Namespace) -> None:
         strategy=a.strategy,
         budget=_budget(a),
         seed=a.seed,
-        path=a.path,
-        label=a.label,
+        **_asked(a),
     )
     _show(a, artifact, words.artifact(artifact))
 
@@ -110,37 +109,19 @@ def _demo(a: argparse.Namespace) -> None:
 
 
 def _predict(a: argparse.Namespace) -> None:
-    from pathlib import Path
-
     import graft
-    from graft.core.errors import DataError
-    from graft.data.layout import TABLES, locations
 
     predictor = graft.open(a.artifact)
-    inputs: list[Any] = []
-    for name in a.files:
-        if name == "-":
-            inputs.append(sys.stdin.buffer.read())
-        elif Path(name).suffix.lower() in TABLES:
-            try:
-                inputs += locations(Path(name), predictor.modality.SUFFIXES, a.path)
-            except DataError as error:
-                inputs.append(GraftError(name, error))
-        else:
-            inputs.append(name)
-    answers = iter(predictor.predict([one for one in inputs if not isinstance(one, GraftError)]))
+    if a.path:
+        predictor.card["reading"]["path"] = a.path
     result = []
-    for one in inputs:
-        if isinstance(one, GraftError):
-            name, why = one.args
-            result.append({"input": name, "error": str(why)})
-        else:
-            result.append({**next(answers), **({"input": "-"} if isinstance(one, bytes) else {})})
+    for given in a.inputs:
+        raw = sys.stdin.buffer.read() if given == "-" else given
+        result += [{**one, **({"input": "-"} if given == "-" else {})} for one in predictor.predict([raw])]
     for one in result:
         if "error" in one and not a.json:
             print(f"graft: {one['input']}: {one['error']}", file=sys.stderr)
-    good = [one for one in result if "error" not in one]
-    _show(a, result, "\n".join(f"{one['input']}: {one['label']} ({one['probability']:.3f})" for one in good))
+    _show(a, result, "\n".join(words.answer(one) for one in result if "error" not in one))
 
 
 def _list(a: argparse.Namespace) -> None:
@@ -153,11 +134,13 @@ def _list(a: argparse.Namespace) -> None:
             f"There is no shelf {a.shelf!r}.{nearest(a.shelf, shelves)} The shelves are {', '.join(shelves)}."
         )
     elif a.shelf == "backbones":
-        known = [b for source in names("sources") for b in take("sources", source).catalog("image")]
+        kinds = names("modalities")
+        known = [b for kind in kinds for source in names("sources") for b in take("sources", source).catalog(kind)]
         entries = [
-            {"name": b.id, "family": b.family, "imagenet": b.accuracy, "license": b.license, "note": b.note}
+            {"name": b.id, "for": b.modality, "family": b.family, "imagenet": b.accuracy, "license": b.license,
+             "note": b.note}
             for b in known
-        ]
+        ]  # fmt: skip
     else:
         entries = [{"name": name, "what": _first_line(a.shelf, name)} for name in names(a.shelf)]
     width = max((len(entry["name"]) for entry in entries), default=0)
@@ -195,10 +178,16 @@ def _cache(a: argparse.Namespace) -> None:
 def _task(a: argparse.Namespace) -> Any:
     from graft.load import load
 
-    task = load(a.data, path=a.path, label=a.label, seed=a.seed)
+    task = load(a.data, seed=a.seed, **_asked(a))
     if not a.quiet and not (a.command == "load" and sys.stdout.isatty()):  # there it is the answer itself
         print(words.task(task), file=sys.stderr)
     return task
+
+
+def _asked(a: argparse.Namespace) -> dict[str, Any]:
+    """How the data are to be read, where they do not tell."""
+    named = {name: getattr(a, name) for name in ("modality", "head", "path", "label", "group")}
+    return named | dict(a.read or [])
 
 
 def _ids(a: argparse.Namespace) -> list[str] | None:

@@ -18,9 +18,9 @@ from graft.core import home
 from graft.core.codec import from_dict, to_dict, to_json
 from graft.core.errors import DataError, ExportMismatch, PlanError
 from graft.core.keys import file_sha256, key
-from graft.core.nouns import Artifact, Backbone, Input, Part, Report, Row, Run, Task
+from graft.core.nouns import Artifact, Backbone, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
-from graft.data.dataset import Examples
+from graft.data.batches import stacked, unstacked
 from graft.predict import SCHEMA
 from graft.rank import learned
 from graft.verify import described
@@ -78,7 +78,11 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
                 "modality": task.modality,
                 "head": task.head,
             }
-            card |= {"labels": list(task.outputs), "task": {"name": task.name, "key": task.key, "metric": task.metric}}
+            card |= {
+                "reading": task.reading,
+                "labels": list(task.outputs),
+                "task": {"name": task.name, "key": task.key, "metric": task.metric},
+            }
             card |= {"ships": report.ships, "report": to_dict(report)}
             card |= (
                 _baseline(task, row.name, row.run, draft)
@@ -95,7 +99,7 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
     return Artifact(
         path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence, labels=task.outputs,
         files={**card["files"], "card.json": file_sha256(kept / "card.json")}, parity=parity,
-        predict=f"graft predict {out} PHOTO.jpg",
+        predict=f"graft predict {out} {take('modalities', task.modality).WORD[0].upper()}",
     )  # fmt: skip
 
 
@@ -122,18 +126,14 @@ def rebuilt(folder: str, items: list[str]) -> np.ndarray:
     import torch
     from safetensors.torch import load_file
 
-    place = Path(folder)
-    card = json.loads((place / "card.json").read_text(encoding="utf-8"))
-    backbone = from_dict(Backbone, card["backbone"])
-    chain, _ = build(backbone, card["head"], len(card["labels"]), pretrained=False)
+    predictor, place = graft.open(folder), Path(folder)
+    backbone = from_dict(Backbone, predictor.card["backbone"])
+    chain, _ = build(backbone, predictor.card["head"], len(predictor.labels), pretrained=False, on="cpu")
     chain.network.load_state_dict(load_file(place / "weights.safetensors"))
-    network = chain.network.cpu().eval()
-    part = Part(tuple(items), (0,) * len(items), ("",) * len(items))
-    raw = Examples(part, take("modalities", card["modality"]), backbone.input)
+    network, made = chain.network.eval(), predictor.prepared(items)
     with torch.no_grad():
-        return np.concatenate(
-            [network(torch.from_numpy(raw.example(row, 0)["x"])[None]).numpy() for row in range(len(part))]
-        )
+        each = [stacked([one], predictor.modality.RAGGED) for one in made]
+        return np.concatenate([network(**{n: torch.from_numpy(a) for n, a in one.items()}).numpy() for one in each])
 
 
 def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
@@ -142,18 +142,28 @@ def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
         raise PlanError(
             f"The run {run_key} is no longer in the home. Run `graft adapt` again: it takes as long as before."
         )
+    import torch
     from safetensors.torch import load_file
+
+    from graft.model.network import Shipped
 
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on="cpu")
     chain.network.load_state_dict(load_file(run.weights))
     shutil.copyfile(run.weights, draft / "weights.safetensors")
-    take("formats", "onnx").write(chain.network, chain.example, draft / "model.onnx")
-    size, shipped = run.plan.backbone.input.size, replace(run.plan.backbone, id=f"checkpoint/{run.key}")
+    modality, shipped = take("modalities", task.modality), replace(run.plan.backbone, id=f"checkpoint/{run.key}")
+    input = modality.parse(run.plan.backbone.input)
+    sample = modality.ship(unstacked({n: value.numpy() for n, value in chain.example.items()}), input)
+    example = {name: torch.from_numpy(array) for name, array in sample.items()}
+    free = {name: entry["shape"] for name, entry in modality.schema(input).items()}
+    take("formats", "onnx").write(Shipped(chain.network), example, draft / "model.onnx", free)
+    assets = modality.assets(input) if hasattr(modality, "assets") else {}  # a tokenizer, say
+    for name, file in assets.items():
+        shutil.copyfile(file, draft / f"{name}{Path(file).suffix}")
     return {
         "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
         "run": run.key, "seed": run.seed, "learned": sorted(learned(shipped)),
         "loading": to_dict(run.loading), "license": run.plan.backbone.license,
-        "schema_in": {"x": {"dtype": "uint8", "shape": ["batch", 3, *size], "what": "RGB photo, resized and cropped"}},
+        "schema_in": modality.schema(input), "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
         "schema_out": {"logits": {"dtype": "float32", "shape": ["batch", len(task.outputs)]}},
     }  # fmt: skip
 
@@ -163,7 +173,7 @@ def _baseline(task: Task, name: str, state_key: str, draft: Path) -> dict[str, A
     if not weights.is_file():
         raise PlanError(f"The fitted {name} baseline is no longer in the home. Run `graft verify` again.")
     shutil.copyfile(weights, draft / "weights.safetensors")
-    return {"baseline": name, "input": to_dict(Input()), "license": "Apache-2.0"}
+    return {"baseline": name, "license": "Apache-2.0"}
 
 
 def _expected(task: Task, card: dict[str, Any], run_key: str, part: Part) -> np.ndarray:
@@ -174,8 +184,7 @@ def _expected(task: Task, card: dict[str, Any], run_key: str, part: Part) -> np.
         return np.asarray(take("baselines", card["baseline"]).predict(state, described(card["baseline"], task, part)))
     run = finished(run_key)
     assert run is not None
-    raw = Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed)
-    return logits(task, run, raw, on="cpu")  # where the fresh process computes: a GPU rounds otherwise
+    return logits(task, run, part, on="cpu")[0]  # where the fresh process computes: a GPU rounds otherwise
 
 
 def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> float:

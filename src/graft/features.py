@@ -12,11 +12,13 @@ from tqdm import tqdm
 
 from graft.core import home
 from graft.core.keys import key
-from graft.data.dataset import Dataset, Stored, Streamed, ahead
+from graft.data.dataset import Batch, Dataset, Stored, Streamed, ahead
 from graft.data.store import Store, gathered, open_store
 from graft.model.cuts import Cut
 from graft.model.modes import pooled
 from graft.model.prefix import Prefix, Tensors
+
+READ = 256  # ragged examples that are read together, so that they fill up full batches
 
 
 class Count:
@@ -39,7 +41,7 @@ def features(prefix: Prefix, data: Dataset, views: int = 1, *, stored: bool = Tr
     if cut is None:
         return data
     if not stored:
-        return Streamed(data, lambda inputs: _counted(prefix, inputs)[cut.name])
+        return Streamed(data, lambda batch: _streamed(prefix, cut, batch))
     return sweep(prefix, [cut], data, views)[0]
 
 
@@ -50,13 +52,14 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         cuts: in the order of the chain, the last one being the prefix's own or an earlier one.
         pool: keep the mean over positions of each output (a vector), not the output: enough for a probe.
     """
-    ids = prefix.ids()
-    stores = [_store(ids[cut.name], cut, pool) for cut in cuts]
+    ids, aligned = prefix.ids(), getattr(data, "aligned", None) is not None
+    stores = [_store(ids[cut.name], cut, pool and not aligned) for cut in cuts]
     rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(len(data)), np.arange(views), indexing="ij"))
     names = data.keys(rows, which)
     todo = np.flatnonzero(~np.logical_and.reduce([store.has(names) for store in stores]))
     Count.hits += len(rows) - len(todo)
-    step = prefix.form.batch
+    ragged = prefix.chain.lay(prefix.chain.example) is not None
+    step = READ if ragged else prefix.form.batch
     asks = [todo[i : i + step] for i in range(0, len(todo), step)]
     with (
         tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar,
@@ -68,21 +71,30 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
             batch.pop("y")
             outputs = _counted(prefix, batch, list(cuts))
             for cut, write in zip(cuts, writers, strict=True):
-                h = pooled(outputs[cut.name]) if pool else outputs[cut.name]
-                write([names[i] for i in at], h.numpy())
+                h, lengths = outputs[cut.name], batch["length"] if ragged and cut.unit != "example" else None
+                if pool and not aligned:
+                    h, lengths = pooled(h, lengths), None
+                write([names[i] for i in at], h.numpy(), None if lengths is None else lengths.numpy())
             bar.update(len(at))
     if len(todo):
         home.evict(home.limit(), keep=frozenset(store.prefix for store in stores))
-    return [Stored(data, store) for store in stores]
+    beside = ("y",) if aligned else ()
+    whole = [not pool and ragged and cut.unit != "example" for cut in cuts]
+    return [Stored(data, store, many or aligned, beside) for store, many in zip(stores, whole, strict=True)]
 
 
 def _store(name: str, cut: Cut, pool: bool) -> Store:
-    if pool and len(cut.shape) > 1:
+    if pool and (len(cut.shape) > 1 or cut.unit != "example"):
         blank = torch.zeros(1, *cut.shape)
         return open_store(key(name, "pooled"), "float32", tuple(pooled(blank).shape[1:]))
     return open_store(name, "float32", cut.shape)
 
 
+def _streamed(prefix: Prefix, cut: Cut, batch: Batch) -> Batch:
+    beside = {"length": batch["length"]} if "length" in batch else {}
+    return {"h": _counted(prefix, batch)[cut.name], **beside}
+
+
 def _counted(prefix: Prefix, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
-    Count.passes += len(next(iter(inputs.values())))
+    Count.passes += len(inputs.get("length", inputs[prefix.chain.main]))
     return prefix.run(inputs, cuts)

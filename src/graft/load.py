@@ -3,41 +3,43 @@
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 import graft
-from graft.core.codec import from_json
+from graft.core.codec import from_dict, from_json, to_dict, to_json
 from graft.core.errors import DataError, GraftError
 from graft.core.keys import content_id, key
 from graft.core.nouns import Audit, Part, Sealed, Task
-from graft.core.shelf import take
-from graft.data import audit, files, layout
-from graft.data.splits import split
+from graft.core.shelf import names, take
+from graft.data import audit, files
+from graft.data.columns import records
+from graft.data.layout import Found, only_table, walk
+from graft.parts import Seen, apart, enough, parts
 
-FEWEST = 3  # distinct examples a class needs to stand in train, val and test
-UNEVEN = 3.0  # largest class over smallest, from which the metric counts every class alike
+LOOKED = 50  # rows of a table that show what it holds
+LONGEST = 1000  # characters of the longest path
 
 
 def load(
     data: str | os.PathLike[str],
     *,
-    path: str | None = None,
-    label: str | None = None,
-    modality: str = "image",
-    head: str = "classification",
+    modality: str | None = None,
+    head: str | None = None,
     seed: int = 0,
+    **asked: Any,
 ) -> Task:
     """What is to be learned from these files.
 
     Args:
         data: a folder with one folder per class; a folder with train/, val/ and test/ of such; a CSV, TSV, JSONL or
-            Parquet table with a path and a label column; or a Task written before.
-        path, label: the table's columns, where their names do not tell.
+            Parquet table; or a Task written before.
+        modality, head: what the examples and the answers are; by default what the files and labels look like.
         seed: of the split.
+        asked: columns of a table, where their names do not tell (path, label, group), and how its modality is to read
+            an example (columns, rate, …).
 
     Raises:
         DataError: nothing usable is there; the text says what was found instead.
@@ -47,174 +49,194 @@ def load(
         >>> task.outputs, len(task.train)       # doctest: +SKIP
         (('cat', 'dog'), 130)
     """
-    place = Path(data)
+    place = Path(data).expanduser()
     if place.suffix == ".json" and place.is_file():
         try:
             return from_json(Task, place.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{place} cannot be read as a Task: {error}.") from None
+    asked = {name: value for name, value in asked.items() if value is not None}
+    modality = modality or _kind(place)
     reader = take("modalities", modality)
-    found = layout.find(place, reader.SUFFIXES, path, label)
+    found = reader.find(place, asked)
+    reading = from_dict(reader.Reading, found.reading)
     skipped, notes = list(found.skipped), list(found.notes)
-    facts = _read([item for item, *_ in found.rows], reader)
-    rows = []
-    for item, name, part in found.rows:
-        id, fact = facts[item]
+    facts = _read([row.item for row in found.rows], reader, reading)
+    rows: list[Seen] = []
+    for row in found.rows:
+        id, fact = facts[row.item]
         if "error" in fact:
-            skipped.append((item, fact["error"]))
+            skipped.append((row.item, fact["error"]))
         else:
-            rows.append((item, name, part, id, fact))
+            rows.append(Seen(row.item, row.label, row.part, row.group, id, fact))
     if not rows:
         reasons = "; ".join(f"{Path(item).name}: {why}" for item, why in skipped[:3])
-        raise DataError(f"None of the {len(found.rows)} files in {place} can be used. {reasons}")
+        raise DataError(f"None of the {len(found.rows)} examples in {place} can be used. {reasons}")
+    notes += _remarks(rows)
 
-    if twins := audit.case_twins([name for _, name, *_ in rows]):
+    name, kind = _head(rows, head, notes)
+    rows, empty = _labelled(rows, kind)
+    skipped += empty
+    if not rows:
+        raise DataError(f"No example in {place} has a label that can be learned. " + _why(skipped))
+    if kind.KIND == "softmax" and not kind.ROWS and (twins := audit.case_twins([str(row.label) for row in rows])):
         shown = ", ".join(f"{a!r} and {b!r}" for a, b in twins)
         raise DataError(f"Some labels differ only in case or spaces: {shown}. Are they one class? Give them one name.")
-    both = audit.contradictions([name for _, name, *_ in rows], [id for *_, id, _ in rows])
-    skipped += [
-        (item, f"the same file is labelled {' and '.join(both[id])}") for item, _, _, id, _ in rows if id in both
-    ]
-    rows = [row for row in rows if row[3] not in both]
+    both = audit.contradictions([repr(row.label) for row in rows], [row.id for row in rows])
+    if kind.KIND == "softmax":
+        skipped += [
+            (row.item, f"the same {reader.WORD[0]} is labelled {' and '.join(both[row.id])}")
+            for row in rows
+            if row.id in both
+        ]
+        rows = [row for row in rows if row.id not in both]
 
-    rows, moved = _apart(rows)
-    rows, few = _enough(rows, given=bool(rows and rows[0][2]))
-    skipped += few
-    parts = _parts(rows, seed, notes)
-    outputs = _ordered({name for (_, name, *_), part in zip(rows, parts, strict=True) if part == "train"})
-    strangers = [(row[0], f"the class {row[1]!r} is not in the training part") for row in rows if row[1] not in outputs]
-    skipped += strangers
-    keep = [i for i, row in enumerate(rows) if row[1] in outputs]
-    rows, parts = [rows[i] for i in keep], [parts[i] for i in keep]
-    if len(outputs) < 2:
+    rows, moved = apart(rows)
+    if kind.KIND == "softmax" and not kind.ROWS:
+        rows, few = enough(rows, given=bool(rows and rows[0].part))
+        skipped += few
+    own = parts(rows, kind, seed, notes)
+    learnt = [row.label for row, part in zip(rows, own, strict=True) if part == "train"]
+    outputs = kind.outputs(learnt) if learnt else ()
+    if kind.KIND == "squared" and len(found.names) == len(outputs):
+        outputs = found.names
+    if len(outputs) < (2 if kind.KIND == "softmax" else 1):
         which = f"one class, {outputs[0]!r}," if outputs else "no class"
         raise DataError(f"{place} leaves {which} to learn, and two are needed. " + _why(skipped))
+    kept, targets = [], []
+    for row, part in zip(rows, own, strict=True):
+        try:
+            targets.append(kind.encode(row.label, outputs))
+            kept.append((row, part))
+        except DataError as error:
+            skipped.append((row.item, str(error)))
 
-    columns = {
-        name: Part(
-            tuple(row[0] for row, part in zip(rows, parts, strict=True) if part == name),
-            tuple(outputs.index(row[1]) for row, part in zip(rows, parts, strict=True) if part == name),
-            tuple(row[3] for row, part in zip(rows, parts, strict=True) if part == name),
+    columns = {}
+    for part in ("train", "val", "test"):
+        at = [i for i, (_, its) in enumerate(kept) if its == part]
+        mine = [kept[i][0] for i in at]
+        columns[part] = Part(
+            tuple(row.item for row in mine),
+            tuple(targets[i] for i in at),
+            tuple(row.id for row in mine),
+            tuple(row.group for row in mine) if any(row.group for row, _ in kept) else (),
         )
-        for name in ("train", "val", "test")
-    }
-    if empty := [name for name in ("val", "test") if not len(columns[name])]:
-        raise DataError(f"The {' and '.join(empty)} part of {place} is empty. " + _why(skipped))
-    counts = Counter(columns["train"].targets)
-    uneven = max(counts.values()) / min(counts.values())
-    metric = "balanced_accuracy" if uneven >= UNEVEN else "accuracy"
-    if metric != "accuracy":
-        big, small = outputs[max(counts, key=lambda c: counts[c])], outputs[min(counts, key=lambda c: counts[c])]
-        notes.append(
-            f"The classes are uneven ({max(counts.values())} of {big!r}, {min(counts.values())} of {small!r} to train "
-            "on), so the metric is balanced accuracy: the mean over the classes."
-        )
-    pairs = audit.alike([row[4].get("hash", 0) for row in rows], [row[3] for row in rows], parts)
+    if absent := [part for part in ("train", "val", "test") if not len(columns[part])]:
+        raise DataError(f"The {' and '.join(absent)} part of {place} is empty. " + _why(skipped))
+    metric, why = kind.choose_metric(kind.array(columns["train"].targets, len(outputs)), outputs)
+    notes += [why] if why else []
+    pairs = audit.alike(
+        [row.facts.get("hash", 0) for row, _ in kept], [row.id for row, _ in kept], [part for _, part in kept]
+    )
     if pairs:
         notes.append(f"{len(pairs)} pairs in different parts look alike; what is measured may be too good.")
     seen = Audit(
         found=len(found.rows) + len(found.skipped),
         skipped=tuple(skipped),
         moved=tuple(moved),
-        near_duplicates=tuple((rows[a][0], rows[b][0]) for a, b in pairs[: audit.SHOWN]),
+        near_duplicates=tuple((kept[a][0].item, kept[b][0].item) for a, b in pairs[: audit.SHOWN]),
         notes=tuple(notes),
     )
-    name = key(modality, head, outputs, metric, [(p.ids, p.targets) for p in columns.values()])
+    read = to_dict(reading)
+    label = key(modality, name, outputs, metric, read, [(p.ids, p.targets) for p in columns.values()])
     return Task(
-        name=place.resolve().stem, modality=modality, head=head, outputs=outputs, metric=metric,
-        train=columns["train"], val=columns["val"], test=Sealed(columns["test"]), seed=seed, audit=seen, key=name,
+        name=place.resolve().stem, modality=modality, head=name, outputs=outputs, metric=metric, reading=read,
+        train=columns["train"], val=columns["val"], test=Sealed(columns["test"]), seed=seed, audit=seen, key=label,
     )  # fmt: skip
 
 
-def _read(items: list[str], reader: Any) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Content id and facts of every file, or the reason why it cannot be used; unchanged files are not read again."""
+def _kind(place: Path) -> str:
+    """The modality that the data look like: by the endings of files, or else by the values in a table."""
+    shelf = {name: take("modalities", name) for name in names("modalities")}
+    table = only_table(place)
+    rows = records(table)[:LOOKED] if table else []
+    if table:
+        values = [value for row in rows for value in row.values() if isinstance(value, str)]
+        endings = Counter(Path(value).suffix.lower() for value in values if len(value) < LONGEST)
+    else:
+        endings = Counter(file.suffix.lower() for file in walk(place, Found()))
+    score = {name: sum(endings[suffix] for suffix in one.SUFFIXES) for name, one in shelf.items()}
+    if (best := max(score, key=score.__getitem__)) and score[best]:
+        return best
+    claiming = [name for name, one in shelf.items() if rows and hasattr(one, "claims") and one.claims(rows)]
+    return claiming[0] if claiming else "image"  # whose finder says what data should look like
+
+
+def _head(rows: list[Seen], asked: str | None, notes: list[str]) -> tuple[str, Any]:
+    """The head: lists are many labels, numbers with a fraction quantities, everything else classes."""
+    if asked:
+        return asked, take("heads", asked)
+    labels = [row.label for row in rows if row.label is not None]
+    if any(isinstance(label, list) for label in labels):
+        notes.append("The labels are lists: several may hold of one example (head multilabel).")
+        return "multilabel", take("heads", "multilabel")
+    if len({str(label) for label in labels}) > 20 and all(_fraction(label) is not None for label in labels):
+        if any(_fraction(label) for label in labels):
+            notes.append("The labels are numbers with fractions: they are quantities (head regression).")
+            return "regression", take("heads", "regression")
+        notes.append("The labels are whole numbers, taken for classes; for quantities ask for the head regression.")
+    return "classification", take("heads", "classification")
+
+
+def _fraction(label: Any) -> bool | None:
+    """Whether a label is a number with a fraction; None where it is no number."""
+    try:
+        return not float(label).is_integer()
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _labelled(rows: list[Seen], kind: Any) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """The examples whose label the head can read, and why the others are left out."""
+    kept, skipped = [], []
+    for row in rows:
+        try:
+            kind.encode(row.label, kind.outputs([row.label]))
+            kept.append(row)
+        except DataError as error:
+            skipped.append((row.item, str(error)))
+    return kept, skipped
+
+
+def _remarks(rows: list[Seen]) -> list[str]:
+    """What is odd about single examples, counted."""
+    odd = Counter(note for row in rows for note in row.facts.get("notes", ()))
+    first = {note: row.item for row in reversed(rows) for note in row.facts.get("notes", ())}
+    return [f"{count} of {len(rows)} are {note}, such as {first[note]}." for note, count in odd.most_common(8)]
+
+
+def _read(items: list[str], reader: Any, reading: Any) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Content id and facts of every example, or why it cannot be used; unchanged files are not read again."""
     stamps = {}
     result: dict[str, tuple[str, dict[str, Any]]] = {}
-    for item in dict.fromkeys(items):
+    whole = [item for item in dict.fromkeys(items) if os.path.lexists(item)]  # others are rows of a file
+    for item in whole:
         try:
             stamps[item] = files.stamp(item)
         except OSError as error:
             result[item] = ("", {"error": f"cannot be read: {error.strerror}"})
     known = files.known(list(stamps.values()))
-    by = f"{reader.__name__} {reader.VERSION}, graft {graft.__version__}"
+    by = f"{reader.__name__} {reader.VERSION}, graft {graft.__version__}, {to_json(reading)}"
     seen = {item: known[at.path] for item, at in stamps.items() if known.get(at.path, ("", {}))[1].get("by") == by}
     result |= seen
 
     def read(item: str) -> tuple[str, str, dict[str, Any]]:
         try:
-            data = Path(item).read_bytes()
+            data = reader.fetch(item, reading)
         except OSError as error:
             return item, "", {"error": f"cannot be read: {error.strerror}"}
+        except GraftError as error:
+            return item, "", {"error": str(error)}
         try:
-            return item, content_id(data), {"by": by, **asdict(reader.look(data))}
+            return item, content_id(data), {"by": by, **to_dict(reader.look(data, reading))}
         except GraftError as error:
             return item, content_id(data), {"error": str(error)}
 
-    todo = [item for item in stamps if item not in seen]
+    todo = [item for item in dict.fromkeys(items) if item not in seen and item not in result]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         fresh = list(tqdm(pool.map(read, todo), total=len(todo), desc="reading", unit="file", delay=2, leave=False))
-    files.learn((stamps[item], id, fact) for item, id, fact in fresh if "error" not in fact)
+    files.learn((stamps[item], id, fact) for item, id, fact in fresh if "error" not in fact and item in stamps)
     return result | {item: (id, fact) for item, id, fact in fresh}
-
-
-def _apart(rows: list[Any]) -> tuple[list[Any], list[tuple[str, str]]]:
-    """Copies of one content brought into one part: that of training, where one of them stands there."""
-    order = {"train": 0, "val": 1, "test": 2, "": 0}
-    home: dict[str, str] = {}
-    for *_, part, id, _ in rows:
-        home[id] = min(part, home.get(id, part), key=order.__getitem__)
-    moved = [
-        (item, f"moved from {part} to {home[id]}, where a copy of it stands")
-        for item, _, part, id, _ in rows
-        if part != home[id]
-    ]
-    copies = Counter(id for *_, id, _ in rows)
-    first: dict[str, str] = {}
-    for item, _, part, id, _ in rows:
-        source = first.setdefault(id, item)
-        if copies[id] > 1 and part == home[id]:
-            kept = f"has copies ({copies[id] - 1})" if source == item else f"a copy of {source}"
-            moved.append((item, f"{kept}; all of them stand in one part"))
-    return [(item, name, home[id], id, fact) for item, name, _, id, fact in rows], moved
-
-
-def _enough(rows: list[Any], given: bool) -> tuple[list[Any], list[tuple[str, str]]]:
-    """Classes with too few distinct examples to stand in every part are left out, file by file, by name."""
-    if given:
-        return rows, []
-    distinct = Counter(name for name, _ in {(row[1], row[3]) for row in rows})
-    few = [
-        (row[0], f"the class {row[1]!r} has {_count(distinct[row[1]])}, and {FEWEST} are needed")
-        for row in rows
-        if distinct[row[1]] < FEWEST
-    ]
-    return [row for row in rows if distinct[row[1]] >= FEWEST], few
-
-
-def _count(distinct: int) -> str:
-    return "1 distinct example" if distinct == 1 else f"{distinct} distinct examples"
-
-
-def _parts(rows: list[Any], seed: int, notes: list[str]) -> list[str]:
-    given = {row[2] for row in rows}
-    if given <= {""}:
-        return split([row[1] for row in rows], [row[3] for row in rows], seed)
-    parts = [row[2] for row in rows]
-    wanted = [part for part in ("test", "val") if part not in given]
-    if wanted:
-        train = [i for i, part in enumerate(parts) if part == "train"]
-        cut = split([rows[i][1] for i in train], [rows[i][3] for i in train], seed, wanted)
-        for i, part in zip(train, cut, strict=True):
-            parts[i] = part
-        notes.append(f"There was no {' and no '.join(wanted)} part; it was cut from the training part.")
-    return parts
-
-
-def _ordered(labels: set[str]) -> tuple[str, ...]:
-    """Labels in order: as numbers where all are."""
-    if all(label.lstrip("-").isdigit() for label in labels):
-        return tuple(sorted(labels, key=int))
-    return tuple(sorted(labels))
 
 
 def _why(skipped: list[tuple[str, str]]) -> str:

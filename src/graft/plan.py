@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from graft.core.costs import boundary, seconds, stages, stored_bytes
 from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Budget, Evidence, Form, Phase, Plan, Task
-from graft.core.shelf import function
+from graft.core.shelf import function, take
 
 if TYPE_CHECKING:
     from graft.model.chain import Chain
@@ -105,11 +105,10 @@ def check(plan: Plan, chain: "Chain") -> None:
 def faults(plan: Plan, depth: int) -> list[str]:
     """Everything about a plan that cannot be carried out on a backbone of this many stages."""
     found = [] if plan.phases else ["The plan has no phases."]
-    spec = plan.backbone.input
-    if min(spec.size) < 1 or not 0 < spec.crop <= 1 or not min(spec.std) > 0:
-        found.append(
-            f"The backbone's input needs a size of 1 or more, a crop within 0 and 1, and a std above 0: {spec}."
-        )
+    try:
+        take("modalities", plan.backbone.modality).parse(plan.backbone.input)
+    except PlanError as error:
+        found.append(str(error))
     for index, phase in enumerate(plan.phases):
         found += [f"Phase {index}: {fault}" for fault in _faults(phase, depth)]
     if plan.form.batch < 1 or plan.form.dtype not in DTYPES:

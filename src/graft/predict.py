@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import numpy as np
 from graft.core.codec import from_dict
 from graft.core.errors import DataError, ExportMismatch, GraftError
 from graft.core.keys import file_sha256
-from graft.core.nouns import Input
 from graft.core.shelf import take
 
-SCHEMA = 1  # of card.json
-BATCH = 32  # files that are prepared and answered together
-Raw = str | os.PathLike[str] | bytes
+SCHEMA = 2  # of card.json
+BATCH = 32  # examples that are prepared and answered together
+SHOWN = 80  # characters of an input that are repeated with its answer
+Raw = Any  # a path, the bytes of a file, or what else the modality takes: a text, a row, an array
+
+Example = tuple[str, Callable[[], bytes]]  # what it is called, and what gives its raw bytes
 
 
 def open(path: str | os.PathLike[str]) -> "Predictor":
@@ -42,69 +45,122 @@ class Predictor:
         self.modality = take("modalities", self.card["modality"])
         self.head = take("heads", self.card["head"])
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
-        self._input = from_dict(Input, self.card["input"])
+        self.reading = from_dict(self.modality.Reading, self.card["reading"])
+        self._input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **self._files()})
         self._compute = self._runtime()
 
     def predict(self, inputs: Raw | Iterable[Raw]) -> list[dict[str, Any]]:
-        """One answer per input, in order; what cannot be read gets an "error" and stops nothing.
+        """One answer per example, in order; what cannot be read gets an "error" and stops nothing.
 
         Args:
-            inputs: paths, or the bytes of files; one may be given as it is.
+            inputs: paths of files (a table or a recording may hold many examples), their bytes, or what else the
+                modality takes: texts, rows, arrays. One may be given as it is.
         """
-        inputs = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else inputs
+        single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or hasattr(inputs, "dtype")
         answers: list[dict[str, Any]] = []
-        for raw, logits in self._logits(inputs):
-            shown = f"{len(raw)} bytes" if isinstance(raw, bytes) else os.fspath(raw)
+        found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
+        for shown, logits in self._logits(found):
             if isinstance(logits, GraftError):
                 answers.append({"input": shown, "error": str(logits)})
             else:
-                answers.append({"input": shown, **self.head.answer(self.head.probabilities(logits), self.labels)})
+                answers.append({"input": shown, **self.head.answer(logits, self.labels)})
         return answers
 
-    def logits(self, inputs: Iterable[Raw]) -> np.ndarray:
-        """What the network says before it is made an answer: (n, labels), float32.
+    def logits(self, items: Iterable[str]) -> np.ndarray:
+        """What the network says of examples, named as a Task names them, before it is made an answer: (n, labels).
 
         Raises:
-            DataError: an input cannot be read.
+            DataError: one cannot be read.
         """
-        rows = []
-        for _, logits in self._logits(inputs):
-            if isinstance(logits, GraftError):
-                raise logits
-            rows.append(logits)
-        return np.stack(rows)
+        rows = [logits for _, logits in self._logits(self._named(items))]
+        for row in rows:
+            if isinstance(row, GraftError):
+                raise row
+        return np.concatenate(rows) if self.head.ROWS else np.stack(rows)  # type: ignore[arg-type]
 
-    def _logits(self, inputs: Iterable[Raw]) -> Iterator[tuple[Raw, np.ndarray | GraftError]]:
+    def prepared(self, items: Iterable[str]) -> list[dict[str, np.ndarray]]:
+        """The same examples as the network is fed them."""
+        return [self._read(fetch) for _, fetch in self._named(items)]
+
+    def _named(self, items: Iterable[str]) -> list[Example]:
+        return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]
+
+    def _logits(self, waiting: list[Example]) -> Iterator[tuple[str, np.ndarray | GraftError]]:
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            waiting = list(inputs)
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
-                read = list(pool.map(self._read, chunk))
+                read = list(pool.map(self._read, [fetch for _, fetch in chunk]))
                 good = [example for example in read if not isinstance(example, GraftError)]
-                found = iter(self._compute({n: np.stack([e[n] for e in good]) for n in good[0]}) if good else ())
-                for raw, example in zip(chunk, read, strict=True):
-                    yield raw, example if isinstance(example, GraftError) else next(found)
+                found = iter(self._compute(good) if good else ())
+                for (shown, _), example in zip(chunk, read, strict=True):
+                    yield shown, example if isinstance(example, GraftError) else next(found)
 
-    def _read(self, raw: Raw) -> dict[str, np.ndarray] | GraftError:
+    def _found(self, raw: Raw) -> list[Example]:
+        """The examples that one input holds: what each is called, and what gives its raw bytes."""
+        if isinstance(raw, (str, os.PathLike)) and self._is_file(raw):
+            place = Path(raw)
+            try:
+                rows = self.modality.find(place, self.card["reading"], labelled=False).rows
+            except GraftError as error:
+                return [(os.fspath(raw), partial(_raised, error))]
+            alone = len(rows) == 1 and rows[0].item == str(place.absolute())
+            return [
+                (os.fspath(raw) if alone else row.item, partial(self.modality.fetch, row.item, self.reading))
+                for row in rows
+            ]
+        shown = f"{len(raw)} bytes" if isinstance(raw, bytes) else str(raw)
+        return [(shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…", partial(self._given, raw))]
+
+    def _is_file(self, raw: str | os.PathLike[str]) -> bool:
+        """Whether this names a file; a text may be an example itself, where its modality says so."""
+        return isinstance(raw, os.PathLike) or not getattr(self.modality, "INLINE", False) or _exists(raw)
+
+    def _given(self, raw: Raw) -> bytes:
+        return self.modality.given(raw, self.reading)  # type: ignore[no-any-return]
+
+    def _read(self, fetch: Callable[[], bytes]) -> Any:
         try:
+            try:
+                raw = fetch()
+            except OSError as error:
+                raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
+            example = self.modality.decode(raw, self.reading, self._input)
             if "baseline" in self.card:
-                method = take("baselines", self.card["baseline"])
-                return {"x": method.describe(self.modality.decode(raw))}
-            short = round(min(self._input.size) / self._input.crop)
-            prepared: dict[str, np.ndarray] = self.modality.prepare(self.modality.decode(raw, short=short), self._input)
-            return prepared
+                return take("baselines", self.card["baseline"]).describe(example)
+            return self.modality.prepare(example, self._input)
         except GraftError as error:
             return error
 
-    def _runtime(self) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    def _files(self) -> dict[str, str]:
+        """Where the files that the input needs lie: beside the card."""
+        return {name: str(self.folder / file) for name, file in self.card.get("assets", {}).items()}
+
+    def _runtime(self) -> Callable[[list[Any]], Iterable[np.ndarray]]:
         if "baseline" in self.card:
             from safetensors.numpy import load_file
 
             state = load_file(self.folder / "weights.safetensors")
             method = take("baselines", self.card["baseline"])
-            return lambda inputs: np.asarray(method.predict(state, inputs["x"]))
+            ragged = getattr(method, "RAGGED", False)
+            return lambda seen: np.asarray(method.predict(state, seen if ragged else np.stack(seen)))
         run: Callable[[Mapping[str, np.ndarray]], np.ndarray] = take("formats", "onnx").read(self.folder / "model.onnx")
-        return run
+
+        def compute(prepared: list[Any]) -> Iterable[np.ndarray]:
+            logits = run(self.modality.ship(prepared, self._input))
+            return self.modality.told(logits, prepared) if self.head.ROWS else logits
+
+        return compute
+
+
+def _raised(error: GraftError) -> bytes:
+    raise error
+
+
+def _exists(raw: str | os.PathLike[str]) -> bool:
+    try:
+        return Path(raw).exists()
+    except (OSError, ValueError):  # too long for a name, or holding a zero byte
+        return False
 
 
 def _card(folder: Path) -> dict[str, Any]:
@@ -117,9 +173,10 @@ def _card(folder: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}.") from None
-    if schema > SCHEMA:
+    if schema != SCHEMA:
         raise ExportMismatch(
-            f"{folder} has schema {schema}, and this version reads up to {SCHEMA}. Upgrade graft-learn."
+            f"{folder} has schema {schema}, and this version reads {SCHEMA}. "
+            + ("Upgrade graft-learn." if schema > SCHEMA else "Export it again.")
         )
     for name, expected in files.items():
         if Path(name).name != name:

@@ -2,21 +2,21 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 import graft
-from graft.build import build, find
+from graft.build import build, examples, find, remarks, suited
 from graft.core import home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, Ranking, StageProbe, Task
 from graft.core.shelf import function, names, take
-from graft.data.dataset import Examples, table
+from graft.data.dataset import table
 from graft.features import sweep
-from graft.model import linear
 from graft.model.chain import Chain
 from graft.speed import Forward, Training, forward, subset, training
 
@@ -74,20 +74,20 @@ def _asked(task: Task, ids: Sequence[str]) -> list[Backbone]:
 
 
 def unknown(task: Task, backbone: Backbone) -> None:
-    """Refuse a backbone that an earlier run showed test photos of this task.
+    """Refuse a backbone that an earlier run showed test examples of this task.
 
     Raises:
         BackboneError: it knows some.
     """
     if known := len(learned(backbone).intersection(task.test.ids)):
         raise BackboneError(
-            f"{backbone.id} has learned from {known} of the {len(task.test)} test photos of {task.name}: what "
+            f"{backbone.id} has learned from {known} of the {len(task.test)} test examples of {task.name}: what "
             "`verify` measures would be too good. Use the data and the seed that it was adapted with, or another."
         )
 
 
 def _unseen(task: Task, pool: list[Backbone]) -> list[Backbone]:
-    """The candidates without earlier runs that learned from photos of this task: they know them by heart."""
+    """The candidates without earlier runs that learned from examples of this task: they know them by heart."""
     return [b for b in pool if not {*task.train.ids, *task.val.ids, *task.test.ids} & learned(b)]
 
 
@@ -122,7 +122,7 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
     sizes = _rounds(task, opened, budget.seconds * SHARE - (time.perf_counter() - began))
     alive = opened
     for size in sizes:
-        part = subset(task.train, size)
+        part = subset(task, task.train, size)
         for candidate in alive:
             candidate.measure(task, part, seed)
             log.info("%s: probe %.3f on %d examples", candidate.backbone.id, candidate.scores["probe"], len(part))
@@ -145,6 +145,7 @@ class _Candidate:
     loading: Loading
     form: Form
     speed: Forward
+    remarks: tuple[str, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     curve: list[StageProbe] = field(default_factory=list)
     used: int = 0
@@ -152,29 +153,30 @@ class _Candidate:
 
     @classmethod
     def open(cls, backbone: Backbone, task: Task, seed: int) -> "_Candidate":
-        chain, loading = build(backbone, task.head, len(task.outputs), seed)
-        backbone = find(backbone.id)  # a hub's revision is known once it is here
+        chain, loading = build(suited(backbone, task), task.head, len(task.outputs), seed)
+        backbone = suited(find(backbone.id), task)  # a hub's revision is known once it is here
         form, speed = forward(task, backbone, chain)
-        return cls(backbone, chain, loading, form, speed)
+        return cls(backbone, chain, loading, form, speed, remarks(backbone, task))
 
     def measure(self, task: Task, part: Part, seed: int) -> None:
         """Scores and the stage curve on these training examples, every stage from one sweep."""
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
-        raw = Examples(part, take("modalities", task.modality), self.backbone.input, seed)
+        raw, head = examples(task, part, self.backbone, seed), take("heads", task.head)
         tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
         self.curve = []
         costs = zip(self.speed.stages, self.speed.saved, strict=True)
         for cut, (seconds, saved), (x, y) in zip(self.chain.stages, costs, tables, strict=True):
-            found = linear.fit(x, y, len(task.outputs), metric=task.metric)
+            found = head.solve(x, y, len(task.outputs), metric=task.metric)
             name, size = cut.name.removeprefix("backbone."), 4 * int(np.prod(cut.shape))
             self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
         x, y = tables[-1]
-        self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in SCORES}}
+        others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
+        self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
         self.used = len(part)
 
     def evidence(self, task: Task) -> Evidence:
         """The noun."""
-        counts = np.bincount(task.train.targets, minlength=len(task.outputs))
+        counts = Counter(take("heads", task.head).strata(task.train.targets))
         best = max(self.curve, key=lambda stage: stage.score)
         last = self.curve[-1]
         why = [
@@ -188,10 +190,12 @@ class _Candidate:
             )
         if self.used < len(task.train):
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
+        why += self.remarks
         return Evidence(
             backbone=self.backbone, scores=self.scores, stage_curve=tuple(self.curve), n_train=len(task.train),
-            n_used=self.used, per_class=int(counts.min()), form=self.form, prepare_seconds=self.speed.prepare,
+            n_used=self.used, per_class=min(counts.values()), form=self.form, prepare_seconds=self.speed.prepare,
             train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
+            views=take("modalities", task.modality).VIEWS,
         )  # fmt: skip
 
 

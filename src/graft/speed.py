@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 import graft
-from graft.build import form_here
+from graft.build import examples, form_here
 from graft.core import home
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Form, Part, Task
 from graft.core.shelf import take
-from graft.data.dataset import Batch, Examples
+from graft.data.dataset import Batch
 from graft.model.chain import Chain
 from graft.model.probes import choose_form, choose_training, saved_bytes, stage_seconds
 
@@ -42,7 +42,8 @@ class Training:
 
 def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward]:
     """The form that suits the backbone here, and what it takes in that form."""
-    here, read = form_here(Form()), cache(partial(_read, task, backbone, 0))
+    rows = take("modalities", task.modality).ROWS
+    here, read = form_here(Form(batch=rows)), cache(partial(_read, task, backbone, 0))
     # The form holds for every task: features are stored under it.
     name = key("form", graft.__version__, torch.__version__, platform.node(), backbone, here)
     form = home.remember("form", name, Form, lambda: choose_form(chain, read()[0], here))
@@ -60,7 +61,7 @@ def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = Tr
 
     def measure() -> Training:
         inputs, targets, prepare = _read(task, backbone, view=1)
-        return Training(prepare, *choose_training(chain, inputs, targets))
+        return Training(prepare, *choose_training(chain, inputs, targets, take("heads", task.head).loss))
 
     here = form_here(Form())
     place = (graft.__version__, torch.__version__, platform.node(), here, *_here(chain))
@@ -74,23 +75,23 @@ def _here(chain: Chain) -> tuple[object, ...]:
     return torch.get_num_threads(), gpu, [(cut.name, cut.shape) for cut in chain.stages]
 
 
-def subset(part: Part, size: int) -> Part:
+def subset(task: Task, part: Part, size: int) -> Part:
     """The first `size` examples of a fixed order in which the classes take turns: a subset holds the smaller ones."""
     if size >= len(part):
         return part
-    turns: dict[int, int] = {}
-    order = []
+    turns: dict[str, int] = {}
+    order, strata = [], take("heads", task.head).strata(part.targets)
     for row in sorted(range(len(part)), key=lambda row: part.ids[row]):
-        target = part.targets[row]
-        turns[target] = turns.get(target, -1) + 1
-        order.append((turns[target], target, row))
+        stratum = strata[row]
+        turns[stratum] = turns.get(stratum, -1) + 1
+        order.append((turns[stratum], stratum, row))
     return part.select(row for *_, row in sorted(order)[:size])
 
 
 def _read(task: Task, backbone: Backbone, view: int) -> tuple[Batch, torch.Tensor, float]:
     """A few prepared training examples: inputs, targets, and the seconds that one took."""
-    part = subset(task.train, PROBED)
-    raw = Examples(part, take("modalities", task.modality), backbone.input)
+    part = subset(task, task.train, PROBED)
+    raw = examples(task, part, backbone)
     began = time.perf_counter()
     batch = raw.read(np.arange(len(part)), np.full(len(part), view))
     seconds = (time.perf_counter() - began) / len(part)

@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from graft import words
 from graft.adapt import adapt
@@ -26,9 +27,10 @@ def transfer(
     backbones: Sequence[str] | None = None,
     strategy: str = "auto",
     budget: Budget = Budget(),
+    modality: str | None = None,
+    head: str | None = None,
     seed: int = 0,
-    path: str | None = None,
-    label: str | None = None,
+    **asked: Any,
 ) -> Artifact:
     """From labelled files to a model that was shown to be better than not transferring.
 
@@ -38,6 +40,7 @@ def transfer(
         backbones: ids of the candidates; by default everything at hand.
         strategy: a name on the `strategies` shelf, or a .py file.
         budget: what the whole path may cost.
+        modality, head, asked: how `load` is to read the data, where they do not tell.
 
     Example:
         >>> transfer("photos/", out="artifact").sentence     # doctest: +SKIP
@@ -46,7 +49,7 @@ def transfer(
     began = time.perf_counter()
     known(strategy)  # what is wrong with the request is said before anything slow
     check_out(out)
-    task = load(data, path=path, label=label, seed=seed)  # files, table → Task
+    task = load(data, modality=modality, head=head, seed=seed, **asked)  # files, table → Task
     ranking = rank(task, backbones, budget, seed=seed)  # which pretrained backbone suits it, measured
     chosen = plan(task, ranking[0], strategy, budget)  # what to freeze, what to train, for how long, and why
     log.info("%s\n%s", "\n".join(ranking.why), explain(chosen))

@@ -6,23 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from graft.core.nouns import Part, Report, Row, Run, Slice, Task
+from graft.core.shelf import take
 from graft.model import stats
 
 SHIPPED = {
-    "pixels": "the linear model on small pixels and edges (pixels)",
-    "trivial": "the answer that is always the commonest class (trivial)",
     "scratch": "the network trained from scratch (scratch)",
     "linear_probe": "the linear probe of the same backbone (linear probe)",
 }
-FEWEST = 30  # test photos from which the needed number can be told roughly
+FEWEST = 30  # test examples from which the needed number can be told roughly
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row in the making: which test examples it gets right, one line per seed."""
+    """A row in the making: what every test example adds to its score (for accuracy, whether it is right), by seed."""
 
     row: Row
-    correct: np.ndarray  # (seeds, n) of bool
+    outcomes: np.ndarray  # (seeds, n)
 
 
 def judged(
@@ -47,10 +46,10 @@ def judged(
     rows = {"adapted": replace(adapted.row, times=1.0)}
     harmed = []
     for entry in others:
-        gain = stats.paired(adapted.correct, entry.correct, share)
+        gain = stats.paired(adapted.outcomes, entry.outcomes, share)
         times = entry.row.cost.cpu_seconds / max(adapted.row.cost.cpu_seconds, 1e-9)
         rows[entry.row.name] = replace(entry.row, gain=gain, times=times)
-        if stats.paired(adapted.correct, entry.correct, share, level=level if entry in rivals else 0.95)[2] < 0:
+        if stats.paired(adapted.outcomes, entry.outcomes, share, level=level if entry in rivals else 0.95)[2] < 0:
             harmed.append(entry.row.name)
     against = [rows[entry.row.name] for entry in rivals]
     done = [row for row in against if row.state != "unfinished"]
@@ -64,10 +63,10 @@ def judged(
     better = [rows[name] for name in harmed]
     ships = max(better, key=lambda row: row.validation).name if better else "adapted"
     beaten = {entry.row.name: entry for entry in others}[reference.name]
+    head = take("heads", task.head)
     slices = tuple(
-        Slice(label, int(at.sum()), float(adapted.correct[:, at].mean()), float(beaten.correct[:, at].mean()))
-        for index, label in enumerate(task.outputs)
-        if (at := np.asarray(part.targets) == index).any()
+        Slice(name, int(at.sum()), float(adapted.outcomes[:, at].mean()), float(beaten.outcomes[:, at].mean()))
+        for name, at in head.slices(head.array(part.targets, len(task.outputs)), task.outputs)
     )
     return Report(
         task=task.key, run=run.key, metric=task.metric, verdict=verdict,
@@ -83,31 +82,32 @@ def _sentence(
     task: Task, run: Run, verdict: str, adapted: Row, reference: Row, scratch: Row, ships: str, count: int
 ) -> str:
     """The verdict, for someone who has to decide and has never trained a model."""
-    score = "right on" if task.metric == "accuracy" else "right, class by class, on"
+    said, many = take("heads", task.head).said, take("modalities", task.modality).WORD[1]
     gain, low, high = (100 * value for value in reference.gain)
     rival = _called(reference)
     shown = f"{abs(gain):.1f} points (95 % interval {low:.1f} to {high:.1f})"
     if verdict == "positive":
         ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
         text = (
-            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {score} {100 * adapted.score:.1f} % "
-            f"of {count} photos it has never seen; that beats the best "
+            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {said(adapted.score, task.metric)} "
+            f"{count} {many} it has never seen; that beats the best "
             f"{'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
         )
         if ahead:
             text += f" Over {_called(scratch)}, the gain is {100 * scratch.gain[0]:.1f} points so far."
     elif verdict == "negative":
         text = (
-            f"Transfer hurt: {rival} is {score} {100 * reference.score:.1f} % of {count} unseen photos, and the model "
-            f"adapted from {run.plan.backbone.id} on {100 * adapted.score:.1f} %; the difference is {gain:.1f} points "
-            f"(95 % interval {low:.1f} to {high:.1f})."
+            f"Transfer hurt: {rival} is {said(reference.score, task.metric)} {count} unseen {many}, and the model "
+            f"adapted from {run.plan.backbone.id} {said(adapted.score, task.metric)} them; the difference is "
+            f"{gain:.1f} points (95 % interval {low:.1f} to {high:.1f})."
         )
     else:
         sd = (high - low) / 100 / 3.92 * math.sqrt(count)
         enough = stats.needed(reference.gain[0], sd)
         text = (
-            f"It cannot be told from {count} test photos whether transfer helped: the adapted model is {score} "
-            f"{100 * adapted.score:.1f} %, {rival} on {100 * reference.score:.1f} %; the gain is {gain:.1f} points "
+            f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
+            f"{said(adapted.score, task.metric)} them, {rival} {said(reference.score, task.metric)} them; "
+            f"the gain is {gain:.1f} points "
             f"(95 % interval {low:.1f} to {high:.1f})."
             + (
                 f" If the gain is real, about {max(enough, count + 1)} would show it."
@@ -116,17 +116,15 @@ def _sentence(
             )
         )
     if ships != "adapted":
-        text += f" What ships instead is {SHIPPED.get(ships, ships)}."
+        name = SHIPPED.get(ships) or f"{take('baselines', ships).CALLED} ({ships})"
+        text += f" What ships instead is {name}."
     return text
 
 
 def _called(row: Row) -> str:
-    names = {
-        "pixels": "a linear model on small pixels and edges",
-        "trivial": "always answering the commonest class",
-        "scratch": f"the same network trained from scratch ({row.state})",
-    }
-    return names.get(row.name, row.name)
+    if row.name == "scratch":
+        return f"the same network trained from scratch ({row.state})"
+    return str(take("baselines", row.name).CALLED)
 
 
 def _notes(rows: dict[str, Row], runs: list[Run], task: Task, openings: tuple[str, ...]) -> tuple[str, ...]:

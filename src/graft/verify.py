@@ -3,6 +3,7 @@
 import logging
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -10,16 +11,16 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import Meter, adapt, belongs, logits
-from graft.build import build, resized
+from graft.build import build, reading
 from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
 from graft.core.errors import GraftError
 from graft.core.keys import key
-from graft.core.nouns import Budget, Cost, Part, Phase, Plan, Report, Row, Run, Task
+from graft.core.nouns import Backbone, Budget, Cost, Part, Phase, Plan, Report, Row, Run, Task
 from graft.core.phases import exact_head, uneven
 from graft.core.shelf import names, take
-from graft.data.dataset import Examples, ahead, chunks, content
+from graft.data.dataset import ahead, chunks, content
 from graft.data.store import open_store
 from graft.model import stats
 from graft.rank import unknown
@@ -29,7 +30,6 @@ from graft.verdict import Entry, judged
 log = logging.getLogger("graft")
 SEEDS = 3  # adapted runs that are compared, if the budget allows
 SEED_SHARE, SCRATCH_SHARE = 0.4, 0.2  # of the budget's seconds: further seeds of the adapted run; training from scratch
-PIXELS = 112  # side of the photos for training from scratch: a quarter of the work, and a multiple of 14 and 16
 RATES = (3e-4, 1e-3, 3e-3)  # tried from scratch; the best on validation gets the rest of the time
 TRIAL = 0.15  # of the scratch budget for each rate
 FEWEST = 40  # optimiser steps from scratch, however little time there is
@@ -38,7 +38,7 @@ FEWEST = 40  # optimiser steps from scratch, however little time there is
 def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     """Compare the adapted model with everything that does not transfer, on the untouched test part.
 
-    Rows: the adapted model over several seeds, its linear probe, every file on the `baselines` shelf, and the same
+    Rows: the adapted model over several seeds, its linear probe, the `baselines` of the modality, and the same
     architecture from random weights with three learning rates and a stated budget. Gains are paired by example
     (bootstrap over examples and seeds). Positive: the interval of the gain over every row that does not transfer lies
     above zero. Negative: that over one of them lies below zero (level corrected for their number). A row from scratch
@@ -47,10 +47,21 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     belongs(task, run)
     if run.plan.pretrained:
         unknown(task, run.plan.backbone)
-    name = key("verify", graft.__version__, task.key, run.key, budget.seconds, names("baselines"))
+    name = key("verify", graft.__version__, task.key, run.key, budget.seconds, fitting(task))
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
     return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
+
+
+def fitting(task: Task) -> list[str]:
+    """The baselines that there are for this kind of example and head."""
+    found = {name: take("baselines", name) for name in names("baselines")}
+    return [
+        name
+        for name, method in found.items()
+        if task.modality in (method.MODALITIES or (task.modality,))
+        and task.head in getattr(method, "HEADS", (task.head,))
+    ]
 
 
 def _there(row: Row) -> bool:
@@ -61,10 +72,11 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     openings = _opened(task, f"verify: the run {run.key} beside what does not transfer, {budget.seconds:g} s")
     part = task.test.open(openings[-1])
     part = part.select({id: row for row, id in enumerate(part.ids)}.values())  # a copy says nothing new
-    share = stats.example_weights(part.targets, task.metric)
+    head = take("heads", task.head)
+    share = head.share(head.array(part.targets, len(task.outputs)), task.metric)
     runs = _seeds(task, run, budget)
     adapted = _transferred("adapted", task, runs, part, share)
-    others = [_baseline(name, task, part, share) for name in names("baselines")]
+    others = [_baseline(name, task, part, share) for name in fitting(task)]
     others.append(_scratch(task, run, part, share, max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)))
     if any(phase.solver != "exact" for phase in run.plan.phases):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
@@ -93,86 +105,104 @@ def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
 
 
 def _transferred(name: str, task: Task, runs: list[Run], part: Part, share: np.ndarray) -> Entry:
-    raw = _raw(task, part, runs[0])
-    right = np.stack([_right(logits(task, run, raw), part) for run in runs])
+    outcomes = np.stack([_outcomes(task, *logits(task, run, part)) for run in runs])
     mean = Cost(
         seconds=float(np.mean([run.cost.seconds for run in runs])),
         cpu_seconds=float(np.mean([run.cost.cpu_seconds for run in runs])),
         peak_bytes=max(run.cost.peak_bytes for run in runs),
     )
-    row = _row(name, right, share, float(np.mean([run.score for run in runs])), mean)
-    return Entry(replace(row, transfers=True, run=runs[0].key), right)
+    row = _row(name, outcomes, share, float(np.mean([run.score for run in runs])), mean)
+    return Entry(replace(row, transfers=True, run=runs[0].key), outcomes)
 
 
-def _raw(task: Task, part: Part, run: Run) -> Examples:
-    return Examples(part, take("modalities", task.modality), run.plan.backbone.input, run.seed)
+def _outcomes(task: Task, answers: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What each example adds to the score: whether it is right, for accuracy."""
+    return np.asarray(take("heads", task.head).outcomes(answers, y, task.metric, task.outputs), np.float64)
 
 
-def _right(answers: np.ndarray, part: Part) -> np.ndarray:
-    return np.asarray(answers.argmax(1) == np.asarray(part.targets))
-
-
-def _row(name: str, right: np.ndarray, share: np.ndarray, validation: float, cost: Cost) -> Row:
-    score, low, high = stats.interval(right, share)
+def _row(name: str, outcomes: np.ndarray, share: np.ndarray, validation: float, cost: Cost) -> Row:
+    score, low, high = stats.interval(outcomes, share)
     return Row(name, score, low, high, validation, cost=cost)
 
 
 def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     """A file of the `baselines` shelf, fitted on the training part; its state is kept, to be shipped if it wins."""
-    meter, method = Meter(), take("baselines", name)
+    meter, method, head = Meter(), take("baselines", name), take("heads", task.head)
     state_key = key("baseline", graft.__version__, name, task.key)
     place = home.folder("runs", state_key) / "weights.safetensors"
+    count = len(task.outputs)
     if not place.is_file():
         x = described(name, task, task.train)
-        state = method.fit(x, np.asarray(task.train.targets), len(task.outputs), task.seed)
+        state = method.fit(x, head.array(task.train.targets, count), head, count, task.seed)
         with home.placed(place) as draft:
             save_file(state, draft, metadata={"cost": to_json(meter.cost())})
     with safe_open(place, "np") as file:
         cost = from_json(Cost, file.metadata()["cost"])
     state = load_file(place)
-    val, test = (method.predict(state, described(name, task, each)) for each in (task.val, part))
-    score = take("heads", task.head).metric(val, np.asarray(task.val.targets), task.metric)
-    row = _row(name, _right(test, part)[None], share, score, cost)
-    return Entry(replace(row, run=state_key), _right(test, part)[None])
+    val, test = (_spread(head, each, method.predict(state, described(name, task, each))) for each in (task.val, part))
+    score = head.metric(val, head.array(task.val.targets, count), task.metric, task.outputs)
+    outcomes = _outcomes(task, test, head.array(part.targets, count))[None]
+    row = _row(name, outcomes, share, score, cost)
+    return Entry(replace(row, run=state_key), outcomes)
 
 
-def described(name: str, task: Task, part: Part) -> np.ndarray:
-    """What a baseline sees of every example: (n, width), kept in the feature store like any other feature."""
-    method, modality = take("baselines", name), take("modalities", task.modality)
-    keys = [bytes.fromhex(id) for id in part.ids]
-    probe = method.describe(modality.decode(content(part, 0)))
-    if not probe.size:
+def _spread(head: Any, part: Part, answers: np.ndarray) -> np.ndarray:
+    """A baseline answers for examples: where every word is asked for, each has the answer of its example."""
+    return np.repeat(answers, [len(target) for target in part.targets], axis=0) if head.ROWS else answers  # type: ignore[arg-type]
+
+
+def described(name: str, task: Task, part: Part) -> Any:
+    """What a baseline sees of every example, kept in the feature store like any other feature.
+
+    Shape: (n, width), or a list of arrays where the baseline's descriptions are of any length.
+    """
+    method, modality, read = take("baselines", name), take("modalities", task.modality), reading(task)
+    ragged = getattr(method, "RAGGED", False)
+
+    def one(row: int) -> np.ndarray:
+        return np.asarray(method.describe(modality.decode(content(part, row, modality, read), read)))
+
+    probe = one(0)
+    if not probe.size and not ragged:
         return np.zeros((len(part), 0), np.float32)
-    store = open_store(key("described", graft.__version__, modality.VERSION, name), "float32", probe.shape)
+    keys = [bytes.fromhex(key(id)) for id in part.ids]
+    shape = () if ragged else probe.shape
+    kept = key("described", graft.__version__, modality.VERSION, read, name)
+    store = open_store(kept, probe.dtype.name, shape)
     todo = np.flatnonzero(~store.has(keys))
-
-    def describe(rows: np.ndarray) -> np.ndarray:
-        return np.stack([method.describe(modality.decode(content(part, row))) for row in todo[rows]])
-
     asks = list(chunks(len(todo), 64))
-    for rows, values in zip(asks, ahead(describe, asks), strict=True):
-        store.write([keys[row] for row in todo[rows]], values)
-    return store.rows(keys)
+    for rows, values in zip(asks, ahead(lambda rows: [one(row) for row in todo[rows]], asks), strict=True):
+        names = [keys[row] for row in todo[rows]]
+        if ragged:
+            store.write(names, np.concatenate(values), [len(value) for value in values])
+        else:
+            store.write(names, np.stack(values))
+    if not ragged:
+        return store.rows(keys)
+    tokens, lengths = store.ragged(keys)
+    return np.split(tokens, np.cumsum(lengths)[:-1])
 
 
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> Entry:
     """The same architecture from random weights: three rates tried, the best by validation with the time left."""
-    backbone = resized(run.plan.backbone, min(PIXELS, *run.plan.backbone.input.size))
+    start = run.plan.backbone
+    backbone = replace(start, input=take("modalities", task.modality).smaller(start.input))
     try:
         chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
     except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size
-        backbone = run.plan.backbone
+        backbone = start
         chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
     speed = training(task, backbone, chain, pretrained=False)
     size = 32 if len(task.train) >= 256 else 16
     validation = len(task.val) / len(task.train) * (speed.prepare + speed.step / 3)  # a forward pass: a third of a step
     room = max(seconds - OPENING * (1 + len(RATES)), seconds / 2)
     total = max(FEWEST, room / (size * (speed.prepare + speed.step + validation)))
-    log.info("from scratch at %d px: about %d steps in %.0f s", backbone.input.size[0], total, seconds)
+    log.info("from scratch: about %d steps in %.0f s", total, seconds)
+    views = 0 if take("modalities", task.modality).VIEWS else 1  # fresh ones in every epoch, where variants teach
 
     def trained(rate: float, allowance: float) -> Run:
         phase = Phase(
-            train=("head", "stages[0:]"), steps=math.ceil(allowance * total), lr=rate, backbone_lr=1.0, views=0,
+            train=("head", "stages[0:]"), steps=math.ceil(allowance * total), lr=rate, backbone_lr=1.0, views=views,
             stored=False, batch_stats=True, batch=size, weight_decay=0.05, smoothing=0.05,
             class_weights=uneven(task), dtype=speed.dtype, patience=10**6,
         )  # fmt: skip
@@ -186,13 +216,22 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
         seconds=sum(one.cost.seconds for one in (*trials.values(), final)),
         cpu_seconds=sum(one.cost.cpu_seconds for one in (*trials.values(), final)),
     )
-    right = _right(logits(task, final, _raw(task, part, final)), part)[None]
-    note = (
-        f"{backbone.input.size[0]} × {backbone.input.size[1]} px, {len(final.history) - 1} epochs, rates tried: "
-        + ", ".join(f"{rate:g} ({trial.score:.3f})" for rate, trial in trials.items())
+    outcomes = _outcomes(task, *logits(task, final, part))[None]
+    note = f"{_terms(backbone, start)}{len(final.history) - 1} epochs, rates tried: " + ", ".join(
+        f"{rate:g} ({trial.score:.3f})" for rate, trial in trials.items()
     )
-    row = _row("scratch", right, share, final.score, cost)
-    return Entry(replace(row, budget=seconds, trials=len(RATES), state=_state(final), note=note, run=final.key), right)
+    row = _row("scratch", outcomes, share, final.score, cost)
+    row = replace(row, budget=seconds, trials=len(RATES), state=_state(final), note=note, run=final.key)
+    return Entry(row, outcomes)
+
+
+def _terms(backbone: Backbone, start: Backbone) -> str:
+    """What it was fed: the fixed sizes of its input, and what is smaller than the adapted one's."""
+    modality = take("modalities", backbone.modality)
+    shape = modality.schema(modality.parse(backbone.input))["x"]["shape"]
+    fed = " × ".join(str(size) for size in shape if isinstance(size, int))
+    others = [f"{name} {value}" for name, value in backbone.input.items() if value != start.input.get(name, value)]
+    return "".join(f"{term}, " for term in ([f"fed {fed}"] if fed else []) + others if "[" not in term)
 
 
 def _state(run: Run) -> str:

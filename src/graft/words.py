@@ -1,14 +1,17 @@
 """Nouns in words, for a person at a terminal."""
 
+from typing import Any
+
 from graft.core.nouns import Artifact, Ranking, Report, Task
 
 
 def task(task: Task) -> str:
     """What was found in the data."""
     audit = task.audit
-    classes = ", ".join(task.outputs[:8]) + (", …" if len(task.outputs) > 8 else "")
+    some = ", ".join(task.outputs[:8]) + (", …" if len(task.outputs) > 8 else "")
+    kind = {"classification": "classes", "regression": "quantities"}.get(task.head, "labels")
     lines = [
-        f"{task.name}: {len(task.outputs)} classes ({classes}); "
+        f"{task.name}: {len(task.outputs)} {kind} ({some}); "
         f"{len(task.train)} train, {len(task.val)} validation, {len(task.test)} test; {task.metric.replace('_', ' ')}"
     ]
     for word, entries in (("left out", audit.skipped), ("copies kept together", audit.moved)):
@@ -42,7 +45,7 @@ def report(report: Report) -> str:
 
 def rows(report: Report) -> str:
     """What was compared, best first."""
-    lines = [f"On {report.n_test} test photos, in look number {len(report.test_openings)} at them:"]
+    lines = [f"On {report.n_test} test examples, in look number {len(report.test_openings)} at them:"]
     for row in sorted(report.rows, key=lambda row: -row.score):
         gain = (
             ""
@@ -61,6 +64,22 @@ def artifact(artifact: Artifact) -> str:
     """What ships, and how to use it."""
     files = ", ".join(sorted(artifact.files))
     return f"{artifact.sentence}\n\n{artifact.path} holds the model ({files}). Use it:\n  {artifact.predict}"
+
+
+def answer(answer: dict[str, Any]) -> str:
+    """What an artifact answers for one example."""
+    if "probability" in answer:
+        return f"{answer['input']}: {answer['label']} ({answer['probability']:.3f})"
+    told = ", ".join(f"{name} {_plain(value)}" for name, value in answer.items() if name != "input")
+    return f"{answer['input']}: {told}"
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def size(count: int) -> str:

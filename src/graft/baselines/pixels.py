@@ -1,11 +1,15 @@
 """Classical vision: small colour pixels and histograms of oriented gradients (Dalal & Triggs, 2005), a linear head."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from graft.model import linear
 
+MODALITIES = ("image",)
+CALLED = "a linear model on small pixels and edges"
 SIDE = 64  # pixels; small objects still show, and two thousand photos fit in seconds
 THUMB = 16  # side of the colour thumbnail in pixels
 CELL = 8  # side of a cell in pixels
@@ -42,19 +46,19 @@ def hog(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return _unit(blocks, CLIP).astype(np.float32)
 
 
-def fit(x: NDArray[np.float32], y: NDArray[np.int64], classes: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The exact linear head on descriptions x (N, D) with labels y (N,).
+def fit(x: NDArray[np.float32], y: np.ndarray, head: Any, outputs: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """The exact linear head on descriptors x (N, D) with targets y.
 
     Raises:
         DataError: fewer than two examples.
     """
-    head = linear.fit(x, y, classes, seed=seed)
-    return {"weight": head.weight.astype(np.float32), "bias": head.bias.astype(np.float32)}
+    found = head.solve(x, y, outputs, seed=seed)
+    return {"weight": found.weight.astype(np.float32), "bias": found.bias.astype(np.float32)}
 
 
 def predict(state: dict[str, NDArray[np.float32]], x: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Log-probabilities (N, C) of descriptions (N, D)."""
-    return linear.predict(state["weight"], state["bias"], x)
+    """Logits (N, K) of descriptors (N, D)."""
+    return linear.logits(state["weight"], state["bias"], x)
 
 
 def _near(side: int) -> NDArray[np.float32]:

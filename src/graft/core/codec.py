@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from graft.core.errors import PlanError, nearest
+from graft.core.examples import Target
 
 T = TypeVar("T")
 SHOWN = 10  # faults that are said
@@ -67,9 +68,7 @@ def from_json(kind: type[T], text: str) -> T:
 def _build(kind: Any, value: Any, where: str) -> Any:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in args:
-            return None
-        return _build(next(a for a in args if a is not type(None)), value, where)
+        return _either(args, value, where)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _noun(kind, value, where)
     if origin is tuple:
@@ -78,7 +77,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         inner = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(inner) != len(value):
             raise PlanError(f"{where} must have {len(inner)} entries, not {len(value)}.")
-        if args[0] in (str, int) and args[-1] is Ellipsis and all(type(entry) is args[0] for entry in value):
+        plain = {int, float} if args[0] == Target else {args[0]}
+        if args[-1] is Ellipsis and plain <= {str, int, float} and {type(entry) for entry in value} <= plain:
             return tuple(value)  # long columns of a Task: checked in one sweep
         asks = [(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(inner, value, strict=True))]
         return tuple(_all(asks, []))
@@ -95,6 +95,19 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise PlanError(f"{where} must be {WORDS.get(kind, kind.__name__)}, not {value!r}.")
     return value
+
+
+def _either(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    """The value as the first of these kinds that it can be."""
+    if value is None and type(None) in kinds:
+        return None
+    wanted = [kind for kind in kinds if kind is not type(None)]
+    for kind in wanted[:-1]:
+        try:
+            return _build(kind, value, where)
+        except PlanError:
+            continue
+    return _build(wanted[-1], value, where)
 
 
 def _noun(kind: type, value: Any, where: str) -> Any:

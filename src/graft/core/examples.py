@@ -3,14 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+Target = int | float | tuple[int | float, ...]  # an index, a number, or several
+
 
 @dataclass(frozen=True)
 class Part:
-    """Labelled examples, as columns of one length: where each one is, its class index, and the hash of its content."""
+    """Labelled examples, as columns of one length.
+
+    items: where each one is, a file or "file#row". targets: what its head makes of its label. ids: the hash of its
+    content. groups: who or what it comes from; empty where nothing says so.
+    """
 
     items: tuple[str, ...] = ()
-    targets: tuple[int, ...] = ()
+    targets: tuple[Target, ...] = ()
     ids: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.items)
@@ -25,6 +32,7 @@ class Part:
             tuple(self.items[i] for i in at),
             tuple(self.targets[i] for i in at),
             tuple(self.ids[i] for i in at),
+            tuple(self.groups[i] for i in at) if self.groups else (),
         )
 
 

@@ -3,7 +3,8 @@
 Task → Evidence → Plan (of Phases) → Run → Report → Artifact
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from graft.core.examples import Audit as Audit
 from graft.core.examples import Part as Part
@@ -17,25 +18,15 @@ class Task:
     name: str
     modality: str
     head: str
-    outputs: tuple[str, ...]  # label names; a target is an index into them
+    outputs: tuple[str, ...]  # label names, a target being an index into them; or names of quantities
     metric: str
+    reading: dict[str, Any]  # how the modality reads an example: columns, filters, rates
     train: Part
     val: Part
     test: Sealed
     seed: int
     audit: Audit
     key: str
-
-
-@dataclass(frozen=True)
-class Input:
-    """What a backbone is fed: photos of `size` (height, width), normalised by mean and std (of 0-1 values)."""
-
-    size: tuple[int, int] = (224, 224)
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: str = "bilinear"  # nearest, bilinear, bicubic, lanczos
-    crop: float = 0.875  # share of the resized short side that the centre crop keeps
 
 
 @dataclass(frozen=True)
@@ -46,7 +37,8 @@ class Backbone:
     modality: str = "image"
     family: str = ""
     architecture: str = ""  # "library/name" that builds the empty network: timm/resnet18
-    input: Input = Input()
+    input: dict[str, Any] = field(default_factory=dict)  # what it is fed, in the words of its modality
+    config: dict[str, Any] = field(default_factory=dict)  # of the empty network, where its library builds it from one
     params: int | None = None  # None: not known before it is opened
     accuracy: float | None = None  # published ImageNet-1k top-1 in percent: the static choice
     pretrained_on: str = ""
@@ -73,7 +65,7 @@ class Form:
     runtime: str = "eager"
     dtype: str = "float32"  # or bfloat16
     device: str = "cpu"
-    batch: int = 32  # always exactly this many rows, a short last batch filled up
+    batch: int = 32  # always exactly this many rows (photos, windows, tokens), a short last batch filled up
 
 
 @dataclass(frozen=True)
@@ -102,6 +94,7 @@ class Evidence:
     prepare_seconds: float = 0.0  # reading and preparing one example
     train_seconds: float = 0.0  # one example, forward and backward through the whole network, once
     train_dtype: str = "float32"
+    views: tuple[int, ...] = ()  # augmented views of an example that are worth keeping, most first
     loading: Loading = Loading()
     why: tuple[str, ...] = ()
 

@@ -10,7 +10,6 @@ EPOCHS = 20  # passes wanted: early stopping ends them sooner where they do not 
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
-VIEWS = (4, 2)  # augmented views kept per example, the first that can be afforded
 
 
 def uneven(task: Task) -> bool:
@@ -27,13 +26,18 @@ def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, befo
     """The stages from `first` on and the head, augmented, for as many steps as are wanted and can be afforded.
 
     Before a boundary the augmented views are kept with the features; with nothing frozen they are fresh every epoch.
+    Where variants teach nothing, as with texts, there are none.
     """
     batch = 32 if len(task.train) >= 256 else 16
     phase = Phase(
         train=("head", f"stages[{first}:]"), batch=batch, lr=1e-3, backbone_lr=0.1, lr_decay=0.8, smoothing=0.05,
         class_weights=uneven(task), dtype=evidence.train_dtype, steps=1,
     )  # fmt: skip
-    choices = [replace(phase, views=0, stored=False)] if first == 0 else [replace(phase, views=k) for k in (*VIEWS, 1)]
+    choices = (
+        [replace(phase, views=0 if evidence.views else 1, stored=False)]
+        if first == 0
+        else [replace(phase, views=k) for k in (*evidence.views, 1)]
+    )
     for choice in choices:
         if first and stored_bytes(task, evidence, choice) > budget.bytes // 2:
             continue

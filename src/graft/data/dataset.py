@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -12,33 +11,19 @@ import torch
 
 from graft.core.errors import DataError
 from graft.core.keys import content_id, key
-from graft.core.nouns import Input, Part
+from graft.core.nouns import Part
+from graft.data.batches import stacked
+from graft.data.modality import Modality
 from graft.data.store import Store
 
 Batch = dict[str, torch.Tensor]
 T = TypeVar("T")
 
 
-class Modality(Protocol):
-    """What a file on the `modalities` shelf gives."""
-
-    __name__: str
-    VERSION: str  # of what `prepare` and `vary` compute: part of every feature's key
-
-    def decode(self, source: Any, short: int | None = None) -> Any:
-        """A raw file (path or bytes) to an example."""
-
-    def prepare(self, example: Any, input: Input) -> dict[str, np.ndarray]:
-        """The plain view of an example, as the backbone wants it."""
-
-    def vary(self, example: Any, input: Input, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """An augmented view of an example."""
-
-
 class Dataset(Protocol):
     """Examples with targets. View 0 is the plain one; the others are seeded by content and view number."""
 
-    targets: np.ndarray  # (n,) int64
+    targets: np.ndarray  # (n, …)
 
     def __len__(self) -> int: ...
 
@@ -49,16 +34,33 @@ class Dataset(Protocol):
         """These rows, each in its view, as far as another thread may fetch them ahead."""
 
     def map(self, batch: Batch) -> Batch:
-        """What was read, as the rest of the network wants it: "x" or "h", and "y"."""
+        """What was read, as the rest of the network wants it: "x" or "h", "length" where ragged, and "y"."""
 
 
 class Examples:
-    """Raw files of a part, decoded and prepared on demand by a few threads (PIL works outside Python's lock)."""
+    """Raw examples of a part, read and prepared on demand by a few threads (decoders work outside Python's lock).
 
-    def __init__(self, part: Part, modality: Modality, input: Input, seed: int = 0) -> None:
-        self.part, self.modality, self.input, self.seed = part, modality, input, seed
-        self.targets = np.asarray(part.targets, np.int64)
-        self._preparation = key(modality.__name__, modality.VERSION, input)
+    Args:
+        modality, reading: how the part's items become examples.
+        input: what the backbone is fed, as its noun states it.
+        targets: what losses and metrics see of the part's targets, one entry an example; none by default.
+        aligned: where every row has a target of its own: (the example's target, its arrays, its number) → theirs.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        modality: Modality,
+        reading: Any,
+        input: Mapping[str, Any],
+        targets: np.ndarray | None = None,
+        seed: int = 0,
+        aligned: Callable[[Any, Mapping[str, np.ndarray], int], np.ndarray] | None = None,
+    ) -> None:
+        self.part, self.modality, self.reading, self.seed = part, modality, reading, seed
+        self.input, self.aligned = modality.parse(input), aligned
+        self.targets = np.zeros(len(part), np.int64) if targets is None else targets
+        self._preparation = key(modality.__name__, modality.VERSION, reading, input)
 
     def __len__(self) -> int:
         return len(self.part)
@@ -72,7 +74,7 @@ class Examples:
 
     def example(self, row: int, view: int) -> dict[str, np.ndarray]:
         """One prepared example."""
-        raw = self.modality.decode(content(self.part, row), short=round(min(self.input.size) / self.input.crop))
+        raw = self.modality.decode(content(self.part, row, self.modality, self.reading), self.reading, self.input)
         if not view:
             return self.modality.prepare(raw, self.input)
         seed = [self.seed, view, *bytes.fromhex(self.part.ids[row])]
@@ -81,8 +83,11 @@ class Examples:
     def read(self, rows: np.ndarray, views: np.ndarray) -> Batch:
         """See `Dataset.read`."""
         made = list(self._pool.map(self.example, rows.tolist(), views.tolist()))
-        stacked = {name: torch.from_numpy(np.stack([one[name] for one in made])) for name in made[0]}
-        return {**stacked, "y": torch.from_numpy(self.targets[rows])}
+        batch = {name: torch.from_numpy(array) for name, array in stacked(made, self.modality.RAGGED).items()}
+        if self.aligned is None:
+            return {**batch, "y": torch.from_numpy(self.targets[rows])}
+        each = [self.aligned(self.targets[row], one, int(row)) for row, one in zip(rows, made, strict=True)]
+        return {**batch, "y": torch.from_numpy(np.concatenate(each))}
 
     def map(self, batch: Batch) -> Batch:
         """See `Dataset.map`."""
@@ -93,15 +98,15 @@ class Examples:
         return ThreadPoolExecutor(os.cpu_count() or 1)
 
 
-def content(part: Part, row: int) -> bytes:
-    """The bytes of an example's file, which must be those that it was loaded with: everything is kept under their hash.
+def content(part: Part, row: int, modality: Modality, reading: Any) -> bytes:
+    """An example's raw bytes, which must be those that it was loaded with: everything is kept under their hash.
 
     Raises:
         DataError: the file is gone, or holds something else by now.
     """
     item = part.items[row]
     try:
-        data = Path(item).read_bytes()
+        data = modality.fetch(item, reading)
     except OSError as error:
         raise DataError(f"{item} cannot be read: {error.strerror}.") from None
     if part.ids[row] and content_id(data) != part.ids[row]:
@@ -110,10 +115,16 @@ def content(part: Part, row: int) -> bytes:
 
 
 class Stored:
-    """A dataset mapped through a frozen prefix, read from the store."""
+    """A dataset mapped through a frozen prefix, read from the store.
 
-    def __init__(self, base: Dataset, store: Store) -> None:
+    Args:
+        ragged: every example has rows of its own number.
+        beside: what else the rest of the network needs of the raw examples, such as targets for every row.
+    """
+
+    def __init__(self, base: Dataset, store: Store, ragged: bool = False, beside: tuple[str, ...] = ()) -> None:
         self.base, self.store, self.targets = base, store, base.targets
+        self.ragged, self.beside = ragged, beside
 
     def __len__(self) -> int:
         return len(self.base)
@@ -124,8 +135,15 @@ class Stored:
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Batch:
         """See `Dataset.read`."""
-        h = torch.from_numpy(self.store.rows(self.keys(rows, views)))
-        return {"h": h, "y": torch.from_numpy(self.targets[rows])}
+        names = self.keys(rows, views)
+        if not self.ragged:
+            return {"h": torch.from_numpy(self.store.rows(names)), "y": torch.from_numpy(self.targets[rows])}
+        h, lengths = self.store.ragged(names)
+        batch = {"h": torch.from_numpy(h), "length": torch.from_numpy(lengths)}
+        if not self.beside:
+            return {**batch, "y": torch.from_numpy(self.targets[rows])}
+        raw = self.base.read(rows, views)
+        return {**batch, **{name: raw[name] for name in self.beside}}
 
     def map(self, batch: Batch) -> Batch:
         """See `Dataset.map`."""
@@ -135,7 +153,7 @@ class Stored:
 class Streamed:
     """A dataset mapped through a frozen prefix, computed whenever it is asked for."""
 
-    def __init__(self, base: Dataset, prefix: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]) -> None:
+    def __init__(self, base: Dataset, prefix: Callable[[Batch], Batch]) -> None:
         self.base, self.prefix, self.targets = base, prefix, base.targets
 
     def __len__(self) -> int:
@@ -152,11 +170,11 @@ class Streamed:
     def map(self, batch: Batch) -> Batch:
         """See `Dataset.map`: the prefix shares its modules with the rest, so it runs in the caller's thread."""
         y = batch.pop("y")
-        return {"h": self.prefix(batch), "y": y}
+        return {**self.prefix(batch), "y": y}
 
 
 def table(data: Dataset, views: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """A small dataset as one table of vectors: (n·views, …) features and (n·views,) targets."""
+    """A small dataset as one table of vectors: (n·views, …) features and their targets."""
     rows = np.repeat(np.arange(len(data)), views)
     batch = data.map(data.read(rows, np.tile(np.arange(views), len(data))))
     return batch["h"].flatten(1).numpy(), batch["y"].numpy()

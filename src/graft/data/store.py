@@ -187,26 +187,29 @@ class Store:
 
 
 @contextmanager
-def gathered(store: Store) -> Iterator[Callable[[Sequence[bytes], np.ndarray], None]]:
-    """A `write(keys, tokens)` of one-token rows that reaches the store every 16 MB or 2 s, and when the block ends.
+def gathered(store: Store) -> Iterator[Callable[[Sequence[bytes], np.ndarray, np.ndarray | None], None]]:
+    """A `write(keys, tokens, lengths)`, as the store's own, that reaches it every 16 MB or 2 s, and at the block's end.
 
     Also when it ends by an error or an interrupt: what was computed is kept. Arrays are held until written.
     """
     keys: list[bytes] = []
     parts: list[np.ndarray] = []
+    counts: list[np.ndarray] = []
     since = time.monotonic()
 
     def flush() -> None:
         nonlocal since
         if keys:
-            store.write(keys, np.concatenate(parts))
+            store.write(keys, np.concatenate(parts), np.concatenate(counts))
         keys.clear()
         parts.clear()
+        counts.clear()
         since = time.monotonic()
 
-    def write(more: Sequence[bytes], tokens: np.ndarray) -> None:
+    def write(more: Sequence[bytes], tokens: np.ndarray, lengths: np.ndarray | None = None) -> None:
         keys.extend(more)
         parts.append(tokens)
+        counts.append(np.ones(len(more), np.int64) if lengths is None else lengths)
         if sum(part.nbytes for part in parts) >= GATHER_BYTES or time.monotonic() - since >= GATHER_SECONDS:
             flush()
 

@@ -1,13 +1,14 @@
 """ONNX: the whole network, normalisation included, for any batch size; read by ONNX Runtime without torch."""
 
 import contextlib
+import inspect
 import io
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,25 +18,43 @@ if TYPE_CHECKING:
 FILE = "model.onnx"
 
 
-def write(network: "nn.Module", example: "Mapping[str, Tensor]", path: Path) -> None:
-    """Write `network(**example)` as one self-contained file with a free batch size.
+def write(
+    network: "nn.Module", example: "Mapping[str, Tensor]", path: Path, shapes: "Mapping[str, Sequence[int | str]]"
+) -> None:
+    """Write `network(**example)` as one self-contained file.
 
-    The example has two rows or more, so that none of its sizes is mistaken for a constant.
+    Args:
+        example: of two examples or more, so that none of its sizes is mistaken for a constant.
+        shapes: of every input, the sizes that are free by name: ["batch", 3, 224, 224].
     """
     import torch
 
     network = network.eval().cpu()
     inputs = {name: value.cpu() for name, value in example.items()}
-    batch = torch.export.Dim("batch", min=1)
+    free = {
+        name: {at: torch.export.Dim.DYNAMIC for at, size in enumerate(shapes[name]) if isinstance(size, str)}
+        for name in inputs
+    }
     # The exporter reports its progress on standard output, which is ours, and logs what concerns nobody.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network, (), kwargs=inputs, dynamic_shapes={name: {0: batch} for name in inputs},
+            network, (), kwargs=inputs, dynamic_shapes=_nested(network, free),
             input_names=list(inputs), output_names=["logits"], dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
         assert program is not None
         program.save(str(path), external_data=False)
+
+
+def _nested(network: "nn.Module", free: dict[str, Any]) -> dict[str, Any]:
+    """The same as the exporter wants them: what a signature takes as **more lies one level deeper."""
+    kinds = inspect.signature(network.forward).parameters.values()
+    gathering = next((p.name for p in kinds if p.kind is p.VAR_KEYWORD), None)
+    named = {p.name for p in kinds}
+    if gathering is None:
+        return free
+    deeper = {name: dims for name, dims in free.items() if name not in named}
+    return {**{n: d for n, d in free.items() if n in named}, **({gathering: deeper} if deeper else {})}
 
 
 def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:

@@ -25,6 +25,7 @@ class Objective:
     metric: str
     weights: torch.Tensor | None  # per class
     smoothing: float
+    names: tuple[str, ...] = ()  # of the outputs
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """A scalar."""
@@ -144,7 +145,7 @@ def fit(
             losses.append(loss_now.item())
             right.append(logits.detach().float().cpu().numpy())
             seen.append(batch["y"].cpu().numpy())
-        score = objective.head.metric(np.concatenate(right), np.concatenate(seen), objective.metric)
+        score = objective.head.metric(np.concatenate(right), np.concatenate(seen), objective.metric, objective.names)
         val_loss, val_score = evaluate(rest, val, objective, phase)
         yield Epoch(
             index, epoch, len(order), float(np.mean(losses)), score, val_loss, val_score, phase.lr * lr,
@@ -152,25 +153,26 @@ def fit(
         )  # fmt: skip
 
 
-def predict(rest: Rest, data: Dataset, dtype: str = "float32", size: int = 64) -> np.ndarray:
-    """Logits (n, outputs), float32, of the plain view of every example."""
+def predict(rest: Rest, data: Dataset, dtype: str = "float32", size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, outputs), float32, of the plain view of every example (or its rows), and the targets beside them."""
     device = next(rest.network.parameters()).device
     rest.eval()
-    out = []
+    out, targets = [], []
     with torch.no_grad(), precision(dtype, device.type):
         for read in ahead(lambda rows: data.read(rows, np.zeros(len(rows), int)), list(chunks(len(data), size))):
             batch = data.map(read)
+            targets.append(batch["y"].cpu().numpy())
             rest.eval()
             out.append(rest({name: value.to(device) for name, value in batch.items()}).float().cpu().numpy())
-    return np.concatenate(out)
+    return np.concatenate(out), np.concatenate(targets)
 
 
 def evaluate(rest: Rest, data: Dataset, objective: Objective, phase: Phase) -> tuple[float, float]:
     """Loss and score on plain views."""
-    logits = predict(rest, data, phase.dtype)
+    logits, y = predict(rest, data, phase.dtype)
     plain = Objective(objective.head, objective.metric, None, 0.0)
-    loss = plain.loss(torch.from_numpy(logits), torch.from_numpy(data.targets)).item()
-    return loss, objective.head.metric(logits, data.targets, objective.metric)
+    loss = plain.loss(torch.from_numpy(logits), torch.from_numpy(y)).item()
+    return loss, objective.head.metric(logits, y, objective.metric, objective.names)
 
 
 def hash_seed(*numbers: int) -> int:

@@ -1,115 +1,132 @@
-"""Images: files and bytes in, upright 8-bit RGB pictures and (3, height, width) arrays out.
+"""Images: upright RGB pictures to what a network is fed, plain or varied."""
 
-Colour profiles are not applied: the pretrained networks were not shown any. Greys of more than eight bits are scaled by
-their range, never clipped; what is transparent shows white. A file that does not decode to its last pixel is refused.
-"""
-
-import codecs
-import io
 import math
 import os
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
-from PIL import ExifTags, Image, ImageFile
-from PIL.BmpImagePlugin import BmpImageFile, DibImageFile
-from PIL.GifImagePlugin import GifImageFile
+from PIL import Image
 from PIL.Image import Transpose
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.PpmImagePlugin import PpmImageFile
-from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
+from graft.core.codec import from_dict
 from graft.core.errors import DataError, PlanError, nearest
-from graft.core.nouns import Input
+from graft.data import batches, layout, pictures
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".pfm"),
-)
+if TYPE_CHECKING:
+    from torch import nn
+
+WORD = ("photo", "photos")
+SUFFIXES = pictures.SUFFIXES
+RAGGED, ROWS, VIEWS, GROUPED = False, 32, (4, 2), layout.PEOPLE
 VERSION = f"1, Pillow {PIL.__version__}"  # of what `prepare` and `vary` compute; decoding differs between Pillows
-MAX_PIXELS = 89_478_485  # where PIL begins to suspect a bomb: 0.36 GB in memory, more than nearly all cameras have
-HASH_SHORT = 32  # half the short side, in pixels, from which a resized or saved-again copy keeps nearly the same hash
+SMALLEST = 112  # side of the photos for training from scratch: a quarter of the work, and a multiple of 14 and 16
 AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: half still shows what a photo is of
 STRETCH = 4 / 3  # how far a view may be squeezed or stretched: the range that the pretrained networks saw
 JITTER = 0.2  # brightness, contrast and saturation each change by at most this share: mild enough for few examples
 REACH = 3  # pixels, of the larger of the two pictures, that the widest filter (lanczos) sees to each side
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as JPEG has it
 
-# The plugins are called directly: Image.open would try forty formats, and warn of a bomb before we can refuse it.
-KNOWN: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (rb"\xff\xd8\xff", JpegImageFile),
-    (rb"\x89PNG\r\n\x1a\n", PngImageFile),
-    (rb"RIFF....WEBP", WebPImageFile),
-    (rb"GIF8[79]a", GifImageFile),
-    (rb"BM", BmpImageFile),
-    (rb"[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", DibImageFile),
-    (rb"II[*+]\0|MM\0[*+]", TiffImageFile),
-    (rb"P[1-6f]\s", PpmImageFile),
-)
-STRANGERS = (
-    (rb"\s*(<!--.*?-->\s*)?<(!doctype html|html|head|body)", "an HTML page"),
-    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", "an SVG drawing; save it as PNG"),
-    (rb"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
-    (rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)", "a HEIC photo; save it as JPEG"),
-    (rb"....ftypavi[fs]", "an AVIF image; save it as JPEG or PNG"),
-    (rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI", "a video"),
-    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "a JPEG 2000 image; save it as JPEG or PNG"),
-    (rb"PK\x03\x04", "a ZIP archive; unpack it"),
-    (rb"\x1f\x8b", "gzip data; unpack it"),
-    (rb"%PDF", "a PDF document"),
-)
-FLIPS = (Transpose.FLIP_LEFT_RIGHT, Transpose.ROTATE_180, Transpose.FLIP_TOP_BOTTOM)
-TURNS = (Transpose.TRANSPOSE, Transpose.ROTATE_270, Transpose.TRANSVERSE, Transpose.ROTATE_90)
-UPRIGHT = dict(enumerate(FLIPS + TURNS, start=2))  # by EXIF orientation
-# PIL's remarks on odd metadata. Never taken back: catch_warnings swaps a list that all threads share.
-REMARKS = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
+
+@dataclass(frozen=True)
+class Input:
+    """What a backbone is fed: photos of `size` (height, width), normalised by mean and std (of 0-1 values)."""
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"  # nearest, bilinear, bicubic, lanczos
+    crop: float = 0.875  # share of the resized short side that the centre crop keeps
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an image shows at a glance."""
-
-    width: int  # upright, in pixels
-    height: int
-    format: str  # JPEG, PNG, …
-    mode: str  # as stored, in PIL's words: RGB, L, P, I;16, CMYK, …
-    hash: int  # 64-bit difference hash: near-duplicates differ in few bits; pictures without any contrast all have 0
+class Reading:
+    """A photo is read as it is."""
 
 
-def decode(source: bytes | str | os.PathLike[str], short: int | None = None) -> Image.Image:
-    """The first picture of a file, or of a file's bytes: RGB, upright, transparency over white.
-
-    With `short`, a big JPEG may come at 1/2, 1/4 or 1/8 of its size, its short side still at least 2 × short.
+def parse(raw: Mapping[str, Any]) -> Input:
+    """A backbone's input.
 
     Raises:
-        DataError: empty, not an image, truncated or damaged, too many pixels, or unreadable; a short reason.
+        PlanError: a field is unknown or out of its range.
     """
-    with _opened(source) as image:
-        return _picture(image, short)
+    input = from_dict(Input, raw)
+    if min(input.size) < 1 or not 0 < input.crop <= 1 or not min(input.std) > 0:
+        raise PlanError(
+            f"The backbone's input needs a size of 1 or more, a crop within 0 and 1, and a std above 0: {input}."
+        )
+    return input
 
 
-def look(data: bytes) -> Look:
-    """Size, format and difference hash of an image that decodes to its end; cheap for big JPEGs.
+def find(place: Path, asked: Mapping[str, Any], labelled: bool = True) -> layout.Found:
+    """Photos in class folders, or named by a table."""
+    return layout.files(place, SUFFIXES, asked, GROUPED, labelled)
+
+
+def fetch(item: str, reading: Reading) -> bytes:
+    """A file's bytes."""
+    return Path(item).read_bytes()
+
+
+def given(value: Any, reading: Reading) -> bytes:
+    """A file's bytes as they were handed over."""
+    if not isinstance(value, bytes):
+        raise DataError(f"A photo is a file or the bytes of one, not {type(value).__name__}.")
+    return value
+
+
+def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Image.Image]) -> dict[str, Any]:
+    """The input as it is: photos are brought to the backbone's size, whatever theirs."""
+    return dict(input)
+
+
+def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for smaller photos, uncropped."""
+    side = min(SMALLEST, *parse(input).size)
+    return {**input, "size": [side, side], "crop": 1.0}
+
+
+def front(input: Input) -> "nn.Module":
+    """Raw pixels (B, 3, h, w) uint8 to the floats that a backbone was pretrained on."""
+    import torch
+
+    from graft.model.network import Affine
+
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (input.mean, input.std))
+    return Affine(1 / (255 * std), -mean / std)
+
+
+def ship(examples: Sequence[Mapping[str, np.ndarray]], input: Input) -> dict[str, np.ndarray]:
+    """Prepared photos as one batch."""
+    return batches.stacked(examples, RAGGED)
+
+
+def schema(input: Input) -> dict[str, dict[str, Any]]:
+    """What the exported network takes."""
+    return {"x": {"dtype": "uint8", "shape": ["batch", 3, *input.size], "what": "RGB photo, resized and cropped"}}
+
+
+def decode(
+    source: bytes | str | os.PathLike[str], reading: Reading = Reading(), input: Input | None = None
+) -> Image.Image:
+    """The first picture of a file, or of a file's bytes; for an `input`, a big one at about the size that it needs.
 
     Raises:
-        DataError: as `decode` does.
+        DataError: it cannot be decoded to its end.
     """
-    with _opened(data) as image:
-        (width, height), kind, mode = image.size, image.format or "", image.mode
-        picture = _picture(image, HASH_SHORT)
-        if _turn(image) in TURNS:
-            width, height = height, width
-    grey = np.asarray(picture.convert("F").resize((9, 8), Image.Resampling.BILINEAR))
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
-    return Look(width, height, kind, mode, int.from_bytes(bits.tobytes(), "big"))
+    return pictures.decode(source, None if input is None else round(min(input.size) / input.crop))
+
+
+def look(raw: bytes, reading: Reading = Reading()) -> pictures.Look:
+    """What a photo shows at a glance.
+
+    Raises:
+        DataError: it cannot be decoded to its end.
+    """
+    return pictures.look(raw)
 
 
 def prepare(example: Image.Image, input: Input) -> dict[str, np.ndarray]:
@@ -156,113 +173,6 @@ def example(input: Input, n: int, rng: np.random.Generator) -> dict[str, np.ndar
     Shape: x uint8 (n, 3, height, width).
     """
     return {"x": rng.integers(0, 256, (n, 3, *input.size), dtype=np.uint8)}
-
-
-@contextmanager
-def _opened(source: bytes | str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
-    """An image of which only the header is read; whatever a file makes PIL stumble over becomes a DataError."""
-    if REMARKS not in warnings.filters:
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-    try:
-        stream: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115
-    except (OSError, ValueError) as error:
-        raise DataError(f"{source!s} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    with stream:
-        plugin = _plugin(stream)
-        try:
-            if plugin is PngImageFile:
-                plugin(stream).verify()  # the checksums, which decoding skips
-                stream.seek(0)
-            image = plugin(stream)
-            _check(image, stream)
-            yield image
-        except DataError:
-            raise
-        except Exception as error:
-            what = str(error).rstrip(".") or type(error).__name__
-            raise DataError(f"This {plugin.format} is truncated or damaged: {what}.") from error
-
-
-def _plugin(stream: BinaryIO) -> type[ImageFile.ImageFile]:
-    """What reads this stream, told by its first bytes, whatever the file is called."""
-    head = stream.read(256)
-    stream.seek(0)
-    if not head:
-        raise DataError("The file is empty (0 bytes).")
-    for pattern, plugin in KNOWN:
-        if re.match(pattern, head, re.DOTALL):
-            return plugin
-    for pattern, what in STRANGERS:
-        if re.match(pattern, head, re.DOTALL | re.IGNORECASE):
-            raise DataError(f"This is not a readable image but {what}.")
-    try:
-        text = " ".join(codecs.getincrementaldecoder("utf-8")().decode(head).split())  # head may end inside a character
-    except UnicodeDecodeError:
-        text = ""
-    if text and text.isprintable():
-        raise DataError(f"This is not an image but text that starts with {text[:40]!r}.")
-    formats = ", ".join(str(plugin.format) for _, plugin in KNOWN)
-    raise DataError(f"This is not an image: it starts with the bytes {head[:8].hex(' ')}. What can be read: {formats}.")
-
-
-def _check(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
-    """Refuse what must not be decoded, or what would decode to garbage without a word."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        limit = f"at most {MAX_PIXELS / 1e6:.0f} million are decoded. Make it smaller"
-        raise DataError(f"This {image.format} declares {width} × {height} pixels; {limit}.")
-    if isinstance(image, JpegImageFile):
-        pixels = stream.read()  # PIL has read up to here, and goes back by itself
-        if pixels.endswith(b"\0\0") and b"\xff\xd9" not in pixels:
-            raise DataError("This JPEG is truncated: it ends in zeros, as a copy does that broke off.")
-
-
-def _picture(image: ImageFile.ImageFile, short: int | None) -> Image.Image:
-    if short is not None:
-        image.draft("RGB", (2 * short, 2 * short))  # only JPEG heeds it
-    image.load()
-    picture, turn = _rgb(image), _turn(image)
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _turn(image: ImageFile.ImageFile) -> Transpose | None:
-    """What sets a loaded image upright; PIL has turned a TIFF by then, and forgotten its orientation."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # broken metadata are no reason to lose a photo
-        return None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """A loaded image of any mode in eight bits of red, green and blue."""
-    if image.mode[0] in "IF":
-        image = _grey(image)
-    if image.has_transparency_data:
-        clear = image.convert("RGBA")
-        picture = Image.new("RGB", image.size, "white")
-        picture.paste(clear, mask=clear)
-        return picture
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _grey(image: Image.Image) -> Image.Image:
-    """Grey of more than eight bits in eight.
-
-    Whole numbers within 0 and 65535, and real ones within 0 and 1, keep that scale; others are stretched from their
-    least to their greatest. What is not a finite number is black.
-    """
-    values = np.asarray(image)
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    full = 65535.0 if values.dtype.kind in "iu" else 1.0
-    narrow = low >= 0 and high <= full
-    low, high = (0.0, full) if narrow else (low, high)
-    scaled = np.subtract(values, low, dtype=np.float32 if narrow else np.float64)  # others overflow or lose digits
-    np.multiply(scaled, 255 / ((high - low) or 1.0), out=scaled)
-    shades = np.rint(np.nan_to_num(scaled, copy=False, posinf=0, neginf=0), out=scaled).astype(np.uint8)
-    if isinstance(clear := image.info.get("transparency"), int):
-        shades[values == clear] = 255
-    return Image.fromarray(shades)
 
 
 def _window(picture: Image.Image, box: tuple[float, float, float, float], input: Input) -> Image.Image:

@@ -19,6 +19,7 @@ from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
 from graft.model.modes import detached, evaluating, is_norm, laid, layout
+from graft.model.packing import Lay
 from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
@@ -32,14 +33,16 @@ class Chain:
 
     Args:
         network: any module; the one part it may name is `head`, which is never frozen as part of a stage.
-        example: keyword arguments for one forward pass, two rows or more, as the network is really fed.
-        main: the argument that carries the example itself; the others (masks) only accompany it.
+        example: keyword arguments for one forward pass of two examples, as the network is really fed.
+        main: the argument that carries the example itself; the others (masks) only accompany it. "length" says how
+            many rows of it belong to each example, where they are ragged.
     """
 
     def __init__(self, network: nn.Module, example: Tensors, main: str = "x") -> None:
         self.network, self.main = network.eval(), main
-        self.example = {name: value[:2] for name, value in example.items()}
-        self.cuts = [cut for cut in find(network, self.example, main) if cut.name.split(".")[0] != "head"]
+        self.example = dict(example) if "length" in example else {name: value[:2] for name, value in example.items()}
+        found = find(network, self.example, main, self.lay(self.example))
+        self.cuts = [cut for cut in found if cut.name.split(".")[0] != "head"]
         self.boundary = 0
         self._templates: dict[Any, dict[str, Any]] = {}
         self.layouts = {name: layout(first(out)) for name, out in self._record(self.example).items()}
@@ -62,9 +65,23 @@ class Chain:
             sound = {cut.name for cut in stages} - failed
             self.cuts = [cut for cut in self.cuts if cut.name not in failed]
 
+    def lay(self, batch: Tensors) -> Lay | None:
+        """How the rows of a batch lie in the network; None where every example is one row."""
+        if "length" not in batch:
+            return None
+        own = getattr(getattr(self.network, "backbone", None), "lay", None)
+        length = batch["length"]
+        return own(length) if own else Lay(length.tolist(), [1] * int(length.sum()))
+
+    @property
+    def window(self) -> int:
+        """Rows of a piece, where the network fills its pieces up to one length; else 0."""
+        lay, body = self.lay(self.example), getattr(self.network, "backbone", None)
+        return int(body.window) if lay and lay.padded and body is not None else 0
+
     def exact(self, cut: Cut) -> bool:
         """Whether resuming from this cut gives the network's own output, bit for bit, on the example."""
-        prefix, rest = Prefix(self, cut, Form(batch=len(self.example[self.main]))), Rest(self, cut)
+        prefix, rest = Prefix(self, cut, Form()), Rest(self, cut)
         with torch.no_grad(), evaluating(self.network):
             whole = first(self.network(**self.example))
             others = {name: value for name, value in self.example.items() if name != self.main}
@@ -132,21 +149,33 @@ class Chain:
         cut = self.stages[at - 1] if at else None
         return Prefix(self, cut, form), Rest(self, cut)
 
-    def template(self, batch: Tensors, rows: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Inputs without content in this batch's shape, and every cut's output for them."""
-        inputs = {name: batch[name] for name in self.example if name != self.main}
-        shape = list(self.example[self.main].shape)
-        for name, value in inputs.items():  # a mask tells the length of this batch
-            if value.ndim > 1 and self.example[name].shape[1] == shape[1]:
-                shape[1] = value.shape[1]
-        # Alone, one row is usually enough: the stored output brings the others.
-        shape[0] = rows if inputs or self._filled else 1
-        device = next(iter(batch.values())).device
+    def template(self, batch: Tensors, rows: int) -> tuple[dict[str, torch.Tensor], dict[str, Any], Lay | None]:
+        """Inputs without content in this batch's shape, every cut's output for some such, and how its rows lie."""
+        inputs = {name: batch[name] for name in self.example if name != self.main and name in batch}
+        shape, lay = list(self.example[self.main].shape), self.lay(batch)
+        device, few = next(iter(batch.values())).device, inputs
+        if lay:
+            # A token more costs nothing; of windows one is enough, unless the network counts them.
+            shape[0] = lay.rows if len(shape) == 1 or self._filled else 1
+            size: tuple[int, ...] = (lay.padded,)
+            one = (lay.padded or 4) if len(shape) == 1 else 1  # rows of one piece of this batch's length
+            few = {"length": torch.tensor([one], device=device)}
+        else:
+            for name, value in inputs.items():  # a mask tells the length of this batch
+                if value.ndim > 1 and self.example[name].shape[1] == shape[1]:
+                    shape[1] = value.shape[1]
+            # Alone, one row is usually enough: the stored output brings the others.
+            shape[0] = rows if inputs or self._filled else 1
+            size, one, few = tuple(shape[1:]), 1, {name: value[:1] for name, value in inputs.items()}
         blank = torch.zeros(shape, dtype=self.example[self.main].dtype, device=device)
-        size = tuple(shape[1:])
+        beside = [name for name in self.example if name not in (self.main, *inputs)]
+        inputs |= {name: torch.zeros(shape[0], dtype=self.example[name].dtype, device=device) for name in beside}
         if size not in self._templates:
-            self._templates[size] = self._record({self.main: blank[:1], **{n: v[:1] for n, v in inputs.items()}})
-        return {self.main: blank, **inputs}, self._templates[size]
+            few |= {name: inputs[name][:1].expand(one) for name in beside}
+            self._templates[size] = self._record(
+                {self.main: torch.zeros_like(blank[:1]).expand(one, *shape[1:]), **few}
+            )
+        return {self.main: blank, **inputs}, self._templates[size], lay
 
     def _record(self, inputs: Tensors) -> dict[str, Any]:
         outputs: dict[str, Any] = {}
@@ -171,9 +200,9 @@ class Rest:
     def __init__(self, chain: Chain, cut: Cut | None) -> None:
         self.chain, self.cut, self.network = chain, cut, chain.network
         names = [c.name for c in chain.cuts]
-        done = names[: names.index(cut.name) + 1] if cut else []
+        done = {c.name: c for c in chain.cuts[: names.index(cut.name) + 1]} if cut else {}
         # A module inside another finished one is never called.
-        self._done = [n for n in done if not any(n.startswith(f"{other}.") for other in done)]
+        self._done = {n: c for n, c in done.items() if not any(n.startswith(f"{other}.") for other in done)}
 
     def train(self, batch_stats: bool = True) -> "Rest":
         """Training mode for what learns; what is frozen stays in eval mode, its statistics untouched.
@@ -202,14 +231,21 @@ class Rest:
         if self.cut is None:
             return self.network(**{name: batch[name] for name in self.chain.example})
         h = batch["h"]
-        inputs, outputs = self.chain.template(batch, len(h))
+        if "length" in self.chain.example and "length" not in batch:  # one vector an example: as if each had one row
+            batch = {**batch, "length": torch.ones(len(h), dtype=torch.int64, device=h.device)}
+        inputs, outputs, lay = self.chain.template(batch, len(h))
+        if lay:
+            h = lay.put(h, self.cut.unit)
         h = laid(h, self.chain.layouts[self.cut.name])  # stored rows lie plainly; the network goes on in its own layout
         stubs = []
-        for name in self._done:
-            out = outputs[name]
+        for name, cut in self._done.items():
+            out = first(outputs[name])
             # What is finished and dead is blank, but of this batch's size where masks are made by it.
-            dead = torch.zeros_like(first(out)).expand(len(inputs[self.chain.main]), *first(out).shape[1:])
-            value = replaced(out, h if name == self.cut.name else dead)
+            if lay:
+                dead = lay.blank(cut.shape, cut.unit, out)
+            else:
+                dead = torch.zeros_like(out).expand(len(inputs[self.chain.main]), *out.shape[1:])
+            value = replaced(outputs[name], h if name == self.cut.name else dead)
             module = self.network.get_submodule(name)
             module.forward = lambda *_a, _value=value, **_k: _value
             stubs.append(module)

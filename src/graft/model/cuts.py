@@ -17,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from graft.model.packing import Lay
+
 NEVER, ALWAYS = -1, 1 << 62
 
 
@@ -25,10 +27,11 @@ class Cut:
     """One instant at which the network can be parted."""
 
     name: str  # of the module whose output is all that is alive
-    shape: tuple[int, ...]  # of that output, for one example
+    shape: tuple[int, ...]  # of that output, for one row or example
     flops: int  # floating-point operations done so far, for the traced batch
     parameters: frozenset[str]  # reached so far: frozen when the boundary stands here
     modules: frozenset[str]  # whose last call is over
+    unit: str = "example"  # what an entry of it is; see `Lay.unit`
 
 
 def first(output: Any) -> torch.Tensor:
@@ -90,10 +93,11 @@ class _Watch(TorchDispatchMode):
 
 
 @torch.no_grad()
-def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x") -> list[Cut]:
+def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x", lay: Lay | None = None) -> list[Cut]:
     """All cuts of `module(**inputs)`, in the order of the forward pass; only `inputs[main]` counts as the input.
 
-    The module must be in eval mode. A network that keeps several tensors alive throughout has no cut.
+    The module must be in eval mode. A network that keeps several tensors alive throughout has no cut. Where examples
+    are ragged, `lay` says how they lie, and an output that holds neither rows nor examples is no cut.
     """
     named = list(module.named_parameters(remove_duplicate=False))
     bits: dict[int, int] = {}
@@ -137,7 +141,10 @@ def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x")
         own = {f"{n}.{p}" for n in modules for p, _ in module.get_submodule(n).named_parameters(recurse=False)}
         mask = watch.reached.get(out.untyped_storage()._cdata, 0)
         used = {n for index, (n, _) in enumerate(named) if mask >> index & 1}
-        cuts.append(Cut(name, tuple(out.shape[1:]), flops, frozenset(own | used), modules))
+        unit = lay.unit(out.shape) if lay else "example"
+        if unit:
+            shape = tuple(out.shape[2 if unit in ("packed", "padded") else 1 :])
+            cuts.append(Cut(name, shape, flops, frozenset(own | used), modules, unit))
     return cuts
 
 

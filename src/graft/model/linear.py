@@ -89,10 +89,9 @@ def cross_predict(
         return _choose(_principal(x)[0], y, w, classes, strengths, _folds(x, y, folds, seed), metric)[1]
 
 
-def predict(weight: ArrayLike, bias: ArrayLike, features: ArrayLike) -> Array:
-    """Log-probabilities (N, C) that a head of weight (C, D) and bias (C,) gives to features (N, D)."""
-    logits = np.asarray(features, np.float64) @ np.asarray(weight, np.float64).T + np.asarray(bias, np.float64)
-    return np.asarray(log_softmax(logits, axis=1))
+def logits(weight: ArrayLike, bias: ArrayLike, features: ArrayLike) -> Array:
+    """What a head of weight (K, D) and bias (K,) says of features (N, D), in double precision: (N, K)."""
+    return np.asarray(features, np.float64) @ np.asarray(weight, np.float64).T + np.asarray(bias, np.float64)
 
 
 def _checked(x: ArrayLike, y: ArrayLike, classes: int, w: ArrayLike | None) -> tuple[Array, Labels, Array]:

@@ -60,3 +60,16 @@ def flax(file: Path, net: nn.Module) -> State:
         state[f"{at}.weight"] = torch.tensor(layers[f"Conv_{index}"]["kernel"]).permute(3, 2, 0, 1)
         state[f"{at}.bias"] = torch.tensor(layers[f"Conv_{index}"]["bias"])
     return state
+
+
+def encoder(file: Path, net: nn.Module) -> State:
+    """A transformer as save_pretrained wrote it, for the encoder that holds it."""
+    state, wanted = read(file), net.state_dict()
+    return {f"model.{name}": tensor for name, tensor in state.items() if f"model.{name}" in wanted}
+
+
+def ecg(file: Path, net: nn.Module) -> State:
+    """The encoder in a codec of openecg."""
+    from graft.model.waves import ecg_weights
+
+    return ecg_weights(read(file))

@@ -43,11 +43,19 @@ def detached(output: Any) -> Any:
     return torch.utils._pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, output)
 
 
-def pooled(h: torch.Tensor) -> torch.Tensor:
-    """One vector an example: the mean over positions of maps (either layout) or tokens. (B, …) → (B, D)."""
+def pooled(h: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    """One vector an example: the mean over positions of maps (either layout) or tokens, and over its rows.
+
+    Shape: (B, …) → (B, D); with `lengths` (B,), the rows of each, (sum of lengths, …) → (B, D).
+    """
     if h.ndim == 4:
-        return h.mean((2, 3)) if is_map(h.shape) else h.mean((1, 2))
-    return h.mean(1) if h.ndim == 3 else h.flatten(1)
+        h = h.mean((2, 3)) if is_map(h.shape) else h.mean((1, 2))
+    else:
+        h = h.mean(1) if h.ndim == 3 else h.flatten(1)
+    if lengths is None:
+        return h
+    owner = torch.arange(len(lengths)).repeat_interleave(lengths)
+    return h.new_zeros(len(lengths), h.shape[1]).index_add(0, owner, h) / lengths[:, None]
 
 
 @contextlib.contextmanager

@@ -1,23 +1,19 @@
-"""A backbone with its input's normalisation before it and a head behind it: one module, three parts."""
+"""A backbone with what prepares its input before it and a head behind it: one module, three parts."""
+
+from typing import Any
 
 import torch
 from torch import nn
 
-from graft.core.nouns import Input
 
+class Affine(nn.Module):
+    """x · scale + shift: a normalisation as part of the network, so that it is never lost."""
 
-class Normalise(nn.Module):
-    """Raw uint8 pixels (B, 3, h, w) to the floats a backbone was pretrained on; part of the network, so never lost."""
-
-    def __init__(self, spec: Input) -> None:
+    def __init__(self, scale: torch.Tensor, shift: torch.Tensor) -> None:
         super().__init__()
-        # In one multiply-add: (x / 255 - mean) / std. Not persistent: the Input noun is what states them.
-        self.register_buffer("scale", 1 / (255 * torch.tensor(spec.std).view(1, 3, 1, 1)), persistent=False)
-        self.register_buffer(
-            "shift",
-            -torch.tensor(spec.mean).view(1, 3, 1, 1) / torch.tensor(spec.std).view(1, 3, 1, 1),
-            persistent=False,
-        )
+        # Not persistent: the backbone's input is what states them.
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
         self.scale: torch.Tensor
         self.shift: torch.Tensor
 
@@ -26,12 +22,58 @@ class Normalise(nn.Module):
 
 
 class Network(nn.Module):
-    """normalise → backbone → head."""
+    """front → backbone → head."""
 
-    def __init__(self, normalise: nn.Module, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, front: nn.Module, backbone: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.normalise, self.backbone, self.head = normalise, backbone, head
+        self.front, self.backbone, self.head = front, backbone, head
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, …) prepared examples → (B, outputs) logits."""
-        return self.head(self.backbone(self.normalise(x)))  # type: ignore[no-any-return]
+    def forward(self, x: torch.Tensor, **rows: torch.Tensor) -> torch.Tensor:
+        """Prepared examples (and, where they are ragged, how their rows lie) → logits."""
+        return self.head(self.backbone(self.front(x), **rows))  # type: ignore[no-any-return]
+
+
+class Windows(nn.Module):
+    """A backbone over windows, and the mean of an example's windows."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body, self.mean = body, Mean()
+
+    def forward(self, x: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        """(P, …) windows, and how many of them each example has (B,) → (B, width)."""
+        return self.mean(self.body(x), length)  # type: ignore[no-any-return]
+
+    def vectors(self, x: torch.Tensor) -> torch.Tensor:
+        """One vector a window: the form that is exported."""
+        return self.body(x)  # type: ignore[no-any-return]
+
+    def after(self, x: torch.Tensor) -> torch.Tensor:
+        """Nothing follows the mean."""
+        return x
+
+
+class Mean(nn.Module):
+    """The mean over each example's rows."""
+
+    def forward(self, rows: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        """(sum of lengths, D) and (B,) → (B, D)."""
+        owner = torch.arange(len(length), device=rows.device).repeat_interleave(length)
+        return rows.new_zeros(len(length), rows.shape[1]).index_add(0, owner, rows) / length[:, None]
+
+
+class Shipped(nn.Module):
+    """A network as it is exported: an example's pieces are weighed by a matrix, so that no shape depends on values."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor, share: torch.Tensor | None = None, **more: torch.Tensor) -> torch.Tensor:
+        """Pieces (P, …), what each counts for in each example (B, P), and what goes with them → logits (B, outputs)."""
+        network = self.network
+        if share is None:
+            return network(x, **more)  # type: ignore[no-any-return]
+        backbone: Any = network.backbone
+        pieces = backbone.vectors(network.front(x), **more)  # type: ignore[operator]
+        return network.head(backbone.after(share @ pieces))  # type: ignore[no-any-return,operator]

@@ -1,6 +1,7 @@
 """Everything before a cut, as a pure function of one example at a time."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,7 @@ from graft.core.keys import installed, key
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, first
 from graft.model.modes import content, evaluating, precision
+from graft.model.packing import gathered
 
 if TYPE_CHECKING:
     from graft.model.chain import Chain
@@ -34,6 +36,7 @@ class Prefix:
         for stage in self.chain.stages:
             modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
             packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
+            configs = {id(c): c for m in modules.values() if (c := getattr(m, "config", None)) is not None}
             state: dict[str, torch.Tensor] = {n: parameters[n] for n in stage.parameters if n in parameters}
             state |= {n: b for n, b in buffers.items() if n.rpartition(".")[0] in modules}
             fresh = sorted(state.keys() - seen)
@@ -42,6 +45,7 @@ class Prefix:
                 name,
                 [installed(package) for package in packages],
                 [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
+                [str(config) for config in configs.values()],  # heads, epsilons: what no tensor shows
                 *(part for n in fresh for part in (n, content(state[n]))),
             )
             ids[stage.name] = name
@@ -55,9 +59,10 @@ class Prefix:
         return self.ids()[self.cut.name] if self.cut else ""
 
     def forward(self, inputs: Tensors) -> torch.Tensor:
-        """The cut's output for exactly these rows, detached, float32."""
+        """The cut's output for exactly these examples, detached, float32; ragged ones row by row."""
         assert self.cut is not None
-        return self.capture(inputs, [self.cut])[self.cut.name]
+        out, lay = self.capture(inputs, [self.cut])[self.cut.name], self.chain.lay(inputs)
+        return lay.taken(out, self.cut.unit) if lay else out
 
     def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
         """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
@@ -85,23 +90,44 @@ class Prefix:
         return found
 
     def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
-        """Outputs for any number of rows, always computed `form.batch` at a time, a short last batch filled up.
+        """Outputs for any number of examples, always computed `form.batch` rows at a time, what is missing filled up.
 
-        At one fixed batch size a row's bits do not depend on the rows beside it; at varying sizes they do.
+        At one fixed size a row's bits do not depend on the rows beside it; at varying sizes they do. Ragged examples
+        give their rows one behind the other, as many as they have, or one where the output is one vector an example.
         """
         assert self.cut is not None
         cuts = cuts or [self.cut]
-        pieces: list[dict[str, torch.Tensor]] = []
-        total = len(inputs[self.chain.main])
-        for start in range(0, total, self.form.batch):
-            chunk = {name: value[start : start + self.form.batch] for name, value in inputs.items()}
-            rows = len(chunk[self.chain.main])
-            if rows < self.form.batch:
-                at = torch.arange(self.form.batch).clamp(max=rows - 1)
-                chunk = {name: value[at.to(value.device)] for name, value in chunk.items()}
+        pieces: dict[str, dict[int, torch.Tensor]] = {cut.name: {} for cut in cuts}
+        for members, chunk in self._chunks(inputs):
             moved = {name: value.to(self.form.device) for name, value in chunk.items()}
-            pieces.append({name: out[:rows].cpu() for name, out in self.capture(moved, cuts).items()})
-        return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+            lay = self.chain.lay(moved)
+            found = self.capture(moved, cuts)
+            for cut in cuts:
+                out = lay.taken(found[cut.name], cut.unit) if lay else found[cut.name]
+                parts = out.cpu().split(lay.lengths if lay and cut.unit != "example" else 1)
+                pieces[cut.name] |= dict(zip(members, parts, strict=False))  # what fills up comes last
+        return {name: torch.cat([found[at] for at in sorted(found)]) for name, found in pieces.items()}
+
+    def _chunks(self, inputs: Tensors) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Batches of one size: which examples, and the inputs, what fills them up behind."""
+        size = self.form.batch
+        if "length" not in inputs:
+            for start in range(0, total := len(inputs[self.chain.main]), size):
+                at = torch.arange(start, start + size).clamp(max=total - 1)
+                members = list(range(start, min(start + size, total)))
+                yield members, {name: value[at.to(value.device)] for name, value in inputs.items()}
+            return
+        lengths = inputs["length"].tolist()
+        starts = [0, *accumulate(lengths)]
+        window = self.chain.window
+        for members, blank in gathered(lengths, size, window):
+            at = torch.cat([torch.arange(starts[one], starts[one + 1]) for one in members])
+            chunk = {
+                name: torch.cat([value[at], value.new_zeros(sum(blank), *value.shape[1:])])
+                for name, value in inputs.items()
+                if name != "length"
+            }
+            yield members, {**chunk, "length": torch.tensor([*(lengths[one] for one in members), *blank])}
 
 
 class _Reached(Exception):

@@ -1,6 +1,7 @@
 """Short measurements on this machine: seconds per stage, and whether bfloat16 is faster and as faithful here."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from graft.core.nouns import Form
 from graft.model.chain import Chain
 from graft.model.cuts import first
-from graft.model.modes import learning, precision
+from graft.model.modes import evaluating, learning, precision
 from graft.model.prefix import Prefix, Tensors
 
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
@@ -22,7 +23,7 @@ ALIGNED = 0.95  # least cosine between the two's gradients over one batch
 def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
     """Wall seconds of every stage for one example, the least of some rounds over one batch; the first one warms up."""
     network, cuts = prefix.chain.network, prefix.chain.stages
-    moved = {name: value[:TIMED].to(prefix.form.device) for name, value in inputs.items()}
+    moved = {name: value.to(prefix.form.device) for name, value in few(inputs).items()}
     best = np.full(len(cuts), np.inf)
     for _ in range(rounds):
         stamps: list[float] = []
@@ -40,12 +41,20 @@ def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[floa
             for hook in hooks:
                 hook.remove()
         best = np.minimum(best, np.diff([began, *stamps[: len(cuts)]]))
-    return [float(seconds) / len(next(iter(moved.values()))) for seconds in best]
+    return [float(seconds) / len(moved.get("length", next(iter(moved.values())))) for seconds in best]
+
+
+def few(inputs: Tensors, count: int = TIMED) -> dict[str, torch.Tensor]:
+    """The first examples of a batch."""
+    if "length" not in inputs:
+        return {name: value[:count] for name, value in inputs.items()}
+    rows = int(inputs["length"][:count].sum())
+    return {name: value[: count if name == "length" else rows] for name, value in inputs.items()}
 
 
 def saved_bytes(chain: Chain) -> list[int]:
     """Bytes that one example makes each stage keep for the backward pass, weights not counted."""
-    network, rows = chain.network, len(next(iter(chain.example.values())))
+    network, rows = chain.network, len(chain.example.get("length", chain.example[chain.main]))
     seen = {t.untyped_storage().data_ptr() for t in (*network.parameters(), *network.buffers())}
     kept = [0]
 
@@ -87,14 +96,22 @@ def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     return float(torch.quantile(cosine, 0.01))
 
 
-def choose_training(chain: Chain, inputs: Tensors, targets: torch.Tensor, steps: int = 3) -> tuple[float, str]:
+def choose_training(
+    chain: Chain,
+    inputs: Tensors,
+    targets: torch.Tensor,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy,
+    steps: int = 3,
+) -> tuple[float, str]:
     """Wall seconds of one example, forward and backward through the whole network, and the faster faithful dtype.
 
     Three steps each; nothing is updated. bfloat16 is taken only where its gradient points the same way.
     """
     device = str(next(chain.network.parameters()).device)
-    moved = {name: value[:TIMED].to(device) for name, value in inputs.items()}
-    targets = targets[:TIMED].to(device)
+    moved = {name: value.to(device) for name, value in few(inputs).items()}
+    count = len(moved.get("length", next(iter(moved.values()))))
+    with torch.no_grad(), evaluating(chain.network):
+        targets = targets.to(device)[: len(first(chain.network(**moved)))]
     taken, gradients = {}, {}
     with learning(chain.network) as wanted:
         for dtype in ("float32", "bfloat16"):
@@ -103,11 +120,11 @@ def choose_training(chain: Chain, inputs: Tensors, targets: torch.Tensor, steps:
                 began = time.perf_counter()
                 with precision(dtype, device):
                     logits = first(chain.network(**moved))
-                grads = torch.autograd.grad(cross_entropy(logits.float(), targets), wanted, allow_unused=True)
+                grads = torch.autograd.grad(loss(logits.float(), targets), wanted, allow_unused=True)
                 if device != "cpu":
                     torch.cuda.synchronize()
                 best = min(best, time.perf_counter() - began)
-            taken[dtype] = best / len(targets)
+            taken[dtype] = best / count
             gradients[dtype] = torch.cat([g.flatten().float() for g in grads if g is not None])
     aligned = torch.nn.functional.cosine_similarity(gradients["float32"], gradients["bfloat16"], dim=0)
     dtype = "bfloat16" if taken["bfloat16"] < FASTER * taken["float32"] and aligned > ALIGNED else "float32"

@@ -55,7 +55,8 @@ def interval(
     """
     table, share = _checked(correct, weights)
     rng = np.random.default_rng(seed)
-    noise = _by_example(table.mean(0), share, (0.0, 0.0, 1.0, 1.0), draws, rng) + _by_seed(table @ share, draws, rng)
+    made_up = (0.0, 0.0, 1.0, 1.0) if _shares(table) else ()
+    noise = _by_example(table.mean(0), share, made_up, draws, rng) + _by_seed(table @ share, draws, rng)
     return _interval(float(np.average(table.mean(0), weights=share)), noise, level)
 
 
@@ -77,7 +78,7 @@ def paired(
         raise DataError(f"A gain is paired by example, but {first.shape[1]} and {second.shape[1]} examples were given.")
     rng = np.random.default_rng(seed)
     gains = first.mean(0) - second.mean(0)
-    noise = _by_example(gains, share, (-1.0, 1.0), draws, rng)
+    noise = _by_example(gains, share, (-1.0, 1.0) if _shares(first) and _shares(second) else (), draws, rng)
     noise += _by_seed(first @ share, draws, rng) - _by_seed(second @ share, draws, rng)
     return _interval(float(np.average(gains, weights=share)), noise, level)
 
@@ -98,6 +99,11 @@ def _checked(correct: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Arra
             f"Outcomes (S, N) need N weights, not {table.shape} with {share.shape}, and at least one example."
         )
     return table, share / share.sum()
+
+
+def _shares(table: Array) -> bool:
+    """Whether outcomes lie between wrong and right; errors in a unit, and pseudo-values, have no such ends."""
+    return bool(((table >= 0) & (table <= 1)).all())
 
 
 def _by_example(values: Array, share: Array, made_up: tuple[float, ...], draws: int, rng: np.random.Generator) -> Array:

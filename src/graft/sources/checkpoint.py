@@ -20,7 +20,7 @@ from graft.core.shelf import take
 if TYPE_CHECKING:
     from torch import nn
 
-LIBRARIES = ("timm/", "torchvision/", "tiny/")
+LIBRARIES = ("timm/", "torchvision/", "transformers/", "blank/", "tiny/")
 NEWEST = 8  # runs offered unasked: each one costs a ranking pass
 
 
@@ -51,10 +51,8 @@ def find(name: str) -> Backbone:
     return _run(folder)[1] if (folder / "run.json").is_file() else _artifact(folder)
 
 
-def open(
-    backbone: Backbone, pretrained: bool = True, size: tuple[int, int] | None = None
-) -> "tuple[nn.Module, Loading]":
-    """The headless network, (B, 3, h, w) → (B, width), in eval mode, and how its weights fitted (a head is unused).
+def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
+    """The headless network, one vector an example, in eval mode, and how its weights fitted (a head is unused).
 
     Raises:
         BackboneError: the file is missing or damaged, or belongs to another architecture.
@@ -64,7 +62,7 @@ def open(
 
     library, architecture = _library(backbone.architecture)
     shelf = take("sources", library)
-    net: nn.Module = shelf.build(architecture, size or backbone.input.size)
+    net: nn.Module = shelf.build(architecture, backbone.input, backbone.config)
     if not pretrained:
         return net, Loading()
     name = backbone.id.removeprefix("checkpoint/")
@@ -107,7 +105,7 @@ def _library(architecture: str) -> tuple[str, str]:
     library, _, name = architecture.partition("/")
     if not architecture.startswith(LIBRARIES) or not name:
         raise BackboneError(
-            f"{architecture!r} does not name an architecture. Write timm/<name>, torchvision/<name> "
+            f"{architecture!r} does not name an architecture. Write timm/<name>, torchvision/<name>, blank/<name> "
             "or tiny/shapes before the @."
         )
     return library, name

@@ -6,17 +6,19 @@ model.safetensors, as `timm.models.save_for_hf` writes them (`local-dir:FOLDER`,
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import BackboneError, nearest
 from graft.core.keys import file_sha256
-from graft.core.nouns import Backbone, Input, Loading
+from graft.core.nouns import Backbone, Loading
 from graft.core.shelf import take
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where a network does not say
 FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 # The words of a tag, in the order in which the network saw the data.
 DATA = {
@@ -71,9 +73,7 @@ def find(name: str) -> Backbone:
     )
 
 
-def open(
-    backbone: Backbone, pretrained: bool = True, size: tuple[int, int] | None = None
-) -> "tuple[nn.Module, Loading]":
+def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
     """The headless network, (B, 3, h, w) → (B, width), in eval mode, and how its weights fitted.
 
     timm itself fits the published file to the whole network, strictly; the headless one takes its share of that.
@@ -83,8 +83,8 @@ def open(
     """
     from graft.model.loading import load
 
-    size = size or backbone.input.size
-    net = build(backbone.architecture.removeprefix("timm/"), size)
+    size = _size(backbone.input)
+    net = build(backbone.architecture.removeprefix("timm/"), backbone.input)
     if not pretrained:
         return net, Loading()
     name = backbone.id.removeprefix("timm/")
@@ -95,15 +95,19 @@ def open(
     return net, load(net, whole.state_dict())
 
 
-def build(name: str, size: tuple[int, int] | None = None) -> "nn.Module":
+def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
     """The empty headless network, in eval mode: random weights from torch's current generator."""
-    return _create(name, size, num_classes=0)
+    return _create(name, _size(input), num_classes=0)
 
 
 def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
     """Older names renamed and position embeddings resized by timm's own rule for this network, where it has one."""
     rule = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
     return dict(rule(state, module)) if rule else state
+
+
+def _size(input: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    return (input["size"][0], input["size"][1]) if input else None
 
 
 def _create(name: str, size: tuple[int, int] | None, **arguments: Any) -> "nn.Module":
@@ -141,17 +145,17 @@ def _cfg(name: str) -> Any:
     return timm.get_pretrained_cfg(name)
 
 
-def _input(cfg: dict[str, Any]) -> Input:
+def _input(cfg: dict[str, Any]) -> dict[str, Any]:
     size = cfg.get("input_size") or (3, 224, 224)
     if size[0] != 3:
         raise BackboneError(f"This network takes {size[0]} channels; graft feeds photos of 3.")
-    return Input(
-        size=(int(size[1]), int(size[2])),
-        mean=tuple(cfg.get("mean") or Input.mean),
-        std=tuple(cfg.get("std") or Input.std),
-        interpolation=cfg.get("interpolation") or "bicubic",
-        crop=float(cfg.get("crop_pct") or Input.crop),
-    )
+    return {
+        "size": [int(size[1]), int(size[2])],
+        "mean": list(cfg.get("mean") or MEAN),
+        "std": list(cfg.get("std") or STD),
+        "interpolation": cfg.get("interpolation") or "bicubic",
+        "crop": float(cfg.get("crop_pct") or 0.875),
+    }
 
 
 def _folder(name: str) -> Path | None:

@@ -5,12 +5,13 @@ helps on photos of shapes, one helps nobody, and one does harm, so that it can b
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import BackboneError, nearest
 from graft.core.home import folder, lock, placed, touch
-from graft.core.nouns import Backbone, Input, Loading
+from graft.core.nouns import Backbone, Loading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +47,13 @@ def find(name: str) -> Backbone:
         id=f"tiny/{name}",
         family="tiny",
         architecture="tiny/net",
-        input=Input((SIZE, SIZE), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), crop=1.0),
+        input={
+            "size": [SIZE, SIZE],
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.25, 0.25, 0.25],
+            "interpolation": "bilinear",
+            "crop": 1.0,
+        },
         params=97_680,
         pretrained_on=pretrained_on,
         license="Apache-2.0",
@@ -55,9 +62,7 @@ def find(name: str) -> Backbone:
     )
 
 
-def open(
-    backbone: Backbone, pretrained: bool = True, size: tuple[int, int] | None = None
-) -> "tuple[nn.Module, Loading]":
+def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
     """The headless network, (B, 3, h, w) → (B, 128), in eval mode, and how its weights fitted."""
     import torch
 
@@ -65,11 +70,11 @@ def open(
 
     name = find(backbone.id.removeprefix("tiny/")).id.removeprefix("tiny/")
     with torch.random.fork_rng(devices=[], enabled=pretrained):  # random weights are taken from the caller's generator
-        net = build("net", size)
+        net = build("net")
     return net, load(net, _weights(name)) if pretrained else Loading()
 
 
-def build(name: str, size: tuple[int, int] | None = None) -> "nn.Module":
+def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
     """The empty headless network, in eval mode: random weights from torch's current generator; any size will do."""
     from torch import nn
 

@@ -10,12 +10,13 @@ import re
 import sys
 import urllib.request
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import BackboneError, nearest
 from graft.core.keys import file_sha256
-from graft.core.nouns import Backbone, Input, Loading
+from graft.core.nouns import Backbone, Loading
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -52,9 +53,13 @@ def find(name: str) -> Backbone:
         id=f"torchvision/{name}",
         family=models.get_model_builder(architecture).__module__.rpartition(".")[2],
         architecture=f"torchvision/{architecture}{'.features' if features else ''}",
-        input=Input(
-            (crop, crop), tuple(transform.mean), tuple(transform.std), transform.interpolation.value, crop / short
-        ),
+        input={
+            "size": [crop, crop],
+            "mean": list(transform.mean),
+            "std": list(transform.std),
+            "interpolation": transform.interpolation.value,
+            "crop": crop / short,
+        },
         accuracy=top1,
         pretrained_on="SWAG, ImageNet-1k" if "SWAG" in weights.name else "ImageNet-1k",
         license="CC-BY-NC-4.0" if "SWAG" in weights.name else "BSD-3-Clause",
@@ -62,9 +67,7 @@ def find(name: str) -> Backbone:
     )
 
 
-def open(
-    backbone: Backbone, pretrained: bool = True, size: tuple[int, int] | None = None
-) -> "tuple[nn.Module, Loading]":
+def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
     """The headless network, (B, 3, h, w) → (B, width), in eval mode, and how its weights fitted.
 
     Raises:
@@ -73,20 +76,21 @@ def open(
     from graft.model.loading import load
     from graft.model.pickles import read
 
-    net = build(backbone.architecture.removeprefix("torchvision/"), size or backbone.input.size)
+    net = build(backbone.architecture.removeprefix("torchvision/"), backbone.input)
     if not pretrained:
         return net, Loading()
     name = backbone.id.removeprefix("torchvision/")
     return net, load(net, read(_file(name, _parse(name)[2].url)), convert)
 
 
-def build(name: str, size: tuple[int, int] | None = None) -> "nn.Module":
+def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
     """The empty headless network, in eval mode: random weights from torch's current generator."""
     from torch import nn
     from torchvision import models
 
     architecture, features, _ = _parse(name)
     family = models.get_model_builder(architecture).__module__.rpartition(".")[2]
+    size = tuple(input["size"]) if input else None
     arguments: dict[str, Any] = {}
     if architecture in INCEPTIONS:  # torchvision warns where the initial weights are left open
         arguments = {"aux_logits": False, "transform_input": True, "init_weights": True}

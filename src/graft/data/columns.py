@@ -1,0 +1,102 @@
+"""Tables as files hold them: their rows, and which columns are labels, parts and groups."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from graft.core.errors import DataError, nearest
+from graft.data import tables
+
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+PARTS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+LABELS = (
+    *("label", "class", "target", "category", "y", "labels", "classname", "class_name", "species", "diagnosis"),
+    *("tags", "topic", "topics", "sentiment", "intent"),
+)
+PART_NAMES = ("split", "part", "subset", "set", "partition")
+
+
+class Roles(NamedTuple):
+    """Which columns of a table say what."""
+
+    labels: tuple[str, ...]  # one, or several quantities
+    part: str | None
+    group: str | None
+
+
+def records(place: Path) -> list[dict[str, Any]]:
+    """The rows of a table as dicts.
+
+    Raises:
+        DataError: the table cannot be read.
+    """
+    return tables.read(place).records()
+
+
+def roles(
+    place: Path,
+    rows: Sequence[Mapping[str, Any]],
+    asked: Mapping[str, Any],
+    grouped: Sequence[str] = (),
+    taken: Sequence[str] = (),
+) -> Roles:
+    """The columns of labels, parts and groups: those asked for, else those with a usual name.
+
+    Args:
+        asked: "label" may name several columns, with commas between them; "group" one.
+        grouped: usual names, in lower case, of a column that says who or what an example comes from.
+        taken: columns that hold the examples themselves.
+
+    Raises:
+        DataError: a column that was asked for is not there, or the labels' cannot be told.
+    """
+    columns = [column for column in rows[0] if column is not None and column not in taken]
+    part = next(
+        (c for c in columns if c.lower() in PART_NAMES and {str(r.get(c)).lower() for r in rows} <= PARTS.keys()), None
+    )
+    group = named(place, columns, asked.get("group"), grouped)
+    return Roles(_labels(place, [c for c in columns if c not in (part, group)], asked.get("label")), part, group)
+
+
+def _labels(place: Path, columns: Sequence[str], asked: str | None) -> tuple[str, ...]:
+    several = asked.split(",") if asked and asked not in columns else []
+    if len(several) > 1:
+        return tuple(str(named(place, columns, one.strip(), ())) for one in several)
+    if (column := named(place, columns, asked, LABELS)) is not None:
+        return (column,)
+    if len(columns) == 1:
+        return (columns[0],)
+    if not columns:
+        raise DataError(f"{place} has no column of labels: what is to be learned stands nowhere.")
+    raise DataError(f"Which column of {place} holds the labels? It has: {shown(columns)}. Name it with --label.")
+
+
+def named(place: Path, columns: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
+    """The column that was asked for, else the first with a usual name, if there is one.
+
+    Raises:
+        DataError: there is no column of the name asked for.
+    """
+    if asked is None:
+        return next((c for name in usual for c in columns if c.lower().strip() == name), None)
+    if asked not in columns:
+        raise DataError(f"{place} has no column {asked!r}.{nearest(asked, columns)} It has: {shown(columns)}.")
+    return asked
+
+
+def shown(columns: Sequence[str], most: int = 20) -> str:
+    """Column names for a sentence."""
+    return ", ".join(columns[:most]) + (f" and {len(columns) - most} more" if len(columns) > most else "")
+
+
+def label(row: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """A row's label: the value of its column, or of several; None where there is none."""
+    values = [None if (value := row.get(name)) is None or value != value else value for name in names]
+    values = [value.strip() if isinstance(value, str) else value for value in values]
+    if len(values) == 1:
+        return values[0]
+    return None if None in values else tuple(values)

@@ -1,0 +1,93 @@
+"""Who stands in which part: copies together, people together, classes in proportion."""
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+from graft.data.splits import split
+
+FEWEST = 3  # distinct examples a class needs to stand in train, val and test
+
+
+class Seen(NamedTuple):
+    """A labelled example that was read."""
+
+    item: str
+    label: Any
+    part: str
+    group: str
+    id: str
+    facts: dict[str, Any]
+
+
+def apart(rows: list[Seen]) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """Copies of one content brought into one part: that of training, where one of them stands there."""
+    order = {"train": 0, "val": 1, "test": 2, "": 0}
+    home: dict[str, str] = {}
+    for row in rows:
+        home[row.id] = min(row.part, home.get(row.id, row.part), key=order.__getitem__)
+    moved = [
+        (row.item, f"moved from {row.part} to {home[row.id]}, where a copy of it stands")
+        for row in rows
+        if row.part != home[row.id]
+    ]
+    copies = Counter(row.id for row in rows)
+    first: dict[str, str] = {}
+    for row in rows:
+        source = first.setdefault(row.id, row.item)
+        if copies[row.id] > 1 and row.part == home[row.id]:
+            kept = f"has copies ({copies[row.id] - 1})" if source == row.item else f"a copy of {source}"
+            moved.append((row.item, f"{kept}; all of them stand in one part"))
+    return [row._replace(part=home[row.id]) for row in rows], moved
+
+
+def enough(rows: list[Seen], given: bool) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """Classes with too few distinct examples to stand in every part are left out, file by file, by name."""
+    if given:
+        return rows, []
+    distinct = Counter(label for label, _ in {(str(row.label), row.id) for row in rows})
+    few = [
+        (row.item, f"the class {str(row.label)!r} has {_count(distinct[str(row.label)])}, and {FEWEST} are needed")
+        for row in rows
+        if distinct[str(row.label)] < FEWEST
+    ]
+    return [row for row in rows if distinct[str(row.label)] >= FEWEST], few
+
+
+def _count(distinct: int) -> str:
+    return "1 distinct example" if distinct == 1 else f"{distinct} distinct examples"
+
+
+def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]:
+    """The part of every example: as the data say, else cut by strata, whoever it comes from kept together."""
+    outputs = kind.outputs([row.label for row in rows]) if rows else ()
+    strata = kind.strata([kind.encode(row.label, outputs) for row in rows])
+    ids, groups = [row.id for row in rows], [row.group for row in rows]
+    several = len(set(groups)) > 1
+    if several:
+        notes.append(_together(len(set(groups))))
+    elif any(groups):
+        notes.append(f"All examples come from one, {groups[0]!r}: how well others will do is not measured.")
+    who = groups if several else []
+    own = [row.part for row in rows]
+    if set(own) <= {""}:
+        return split(strata, ids, seed, groups=who)
+    if wanted := [part for part in ("test", "val") if part not in own]:
+        train = [i for i, part in enumerate(own) if part == "train"]
+        cut = split([strata[i] for i in train], [ids[i] for i in train], seed, wanted, [who[i] for i in train if who])
+        for i, part in zip(train, cut, strict=True):
+            own[i] = part
+        notes.append(f"There was no {' and no '.join(wanted)} part; it was cut from the training part.")
+    if several and (both := {g for g, p in zip(groups, own, strict=True) if p == "train"} & {
+        g for g, p in zip(groups, own, strict=True) if p == "test"
+    }):  # fmt: skip
+        notes.append(
+            f"{len(both)} of {len(set(groups))} groups, such as {min(both)!r}, stand in the training and in the test "
+            "part: what is measured is how well it does on those it knows."
+        )
+    return own
+
+
+def _together(count: int) -> str:
+    return (
+        f"The examples come from {count}, and all of one stand in one part: the test part is of others than it knows."
+    )

@@ -1,0 +1,276 @@
+"""The transformers library's networks for texts and sounds, from a hub, its cache, or a local folder.
+
+A name is a hub's repository ("sentence-transformers/all-MiniLM-L6-v2"), or the path of a folder as save_pretrained or
+sentence-transformers write it: config.json, weights, tokenizer.json or a feature extractor's settings, and, where there
+are any, the modules that say how tokens become one vector.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.core.errors import BackboneError
+from graft.core.keys import file_sha256
+from graft.core.nouns import Backbone, Loading
+from graft.data import hub
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+POOLINGS = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "last"}
+SOUNDS = {
+    "whisper": "mel",
+    "audio-spectrogram-transformer": "mel",
+    "wav2vec2": "wave",
+    "hubert": "wave",
+    "wavlm": "wave",
+}
+# Of a network's own settings, those that say what it computes; the others are about training, files and generation.
+IDLE = (
+    *("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "name_or_path", "id2label"),
+    *("label2id", "use_cache", "gradient_checkpointing", "problem_type", "return_dict", "_attn_implementation"),
+)
+LONGEST = 512  # tokens of a window, where a network could take more: attention's cost grows with the square
+
+
+def catalog(modality: str) -> list[Backbone]:
+    """What lies whole in the hub's cache."""
+    if modality not in ("text", "audio"):
+        return []
+    found = []
+    for name in hub.cached():
+        try:
+            backbone = find(name)
+        except BackboneError:
+            continue  # a data set, an image model, a part of one
+        if backbone.modality == modality:
+            found.append(backbone)
+    return found
+
+
+def find(name: str) -> Backbone:
+    """The backbone called transformers/`name`; of one that is not here, only what describes it is fetched.
+
+    Raises:
+        BackboneError: there is no such folder or repository, or its network is of another kind.
+    """
+    folder = hub.folder(name)
+    config = hub.settings(folder / "config.json")
+    kind = config.get("model_type", "")
+    if kind in SOUNDS:
+        modality, input = "audio", _heard(folder, kind, config)
+    elif (folder / "tokenizer.json").is_file() or (folder / "tokenizer_config.json").is_file():
+        modality, input = "text", _read(folder, config)
+    else:
+        raise BackboneError(
+            f"{name} has no tokenizer, and its kind ({kind or 'unnamed'}) is none of {', '.join(SOUNDS)}: graft does "
+            "not know what to feed it. For images use timm/…."
+        )
+    weights = next((folder / file for file in hub.WEIGHTS if (folder / file).is_file()), None)
+    return Backbone(
+        id=f"transformers/{name}",
+        modality=modality,
+        family=kind,
+        architecture=f"transformers/{kind}",
+        input=input,
+        config={name: value for name, value in config.items() if name not in IDLE},
+        pretrained_on=", ".join(hub.card(folder, "datasets")),
+        license=next(iter(hub.card(folder, "license")), "unknown"),
+        revision=folder.name if folder.parent.name == "snapshots" else "",
+        sha256=file_sha256(weights) if weights and weights.suffix == ".safetensors" else "",
+    )
+
+
+def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
+    """The network that gives one vector an example, in eval mode, and how its weights fitted (heads are unused).
+
+    Raises:
+        BackboneError: the weights are neither here nor reachable, or do not fit.
+    """
+    from graft.model.loading import load
+    from graft.model.pickles import read
+
+    name = backbone.id.removeprefix("transformers/")
+    net = build(backbone.architecture.removeprefix("transformers/"), backbone.input, backbone.config)
+    if not pretrained:
+        return net, Loading()
+    folder = hub.folder(name, whole=True)
+    state: dict[str, Tensor] = {}
+    for file in hub.weights(folder):
+        state |= read(file)
+    inner: nn.Module = net.model  # type: ignore[assignment]
+    loading = load(inner, state, convert)
+    if (folder / "modules.json").is_file() and backbone.modality == "text":
+        _dense(net, folder)
+    return net, loading
+
+
+def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
+    """The empty network of a kind ("bert"), in eval mode: random weights from torch's current generator.
+
+    Raises:
+        BackboneError: the library has no such kind, or cannot build it from this configuration.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel, T5EncoderModel
+    from transformers.utils import logging
+
+    from graft.model.encoder import Encoder, try_packing
+
+    logging.set_verbosity_error()
+    settings = {k: v for k, v in (config or {}).items() if k != "model_type"}
+    try:
+        made = AutoConfig.for_model(name, **settings)
+        made.use_cache = False
+        for switch in ("layerdrop", "encoder_layerdrop"):  # would drop whole layers of a frozen network in training
+            if hasattr(made, switch):
+                setattr(made, switch, 0.0)
+        if name in SOUNDS:
+            return _hearing(name, made, input or {})
+        if name in ("t5", "mt5", "umt5"):
+            model: nn.Module = T5EncoderModel(made)  # type: ignore[arg-type]
+        else:
+            try:
+                model = AutoModel.from_config(made, add_pooling_layer=False)
+            except TypeError:  # kinds without one do not know the argument
+                model = AutoModel.from_config(made)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BackboneError(f"transformers cannot build a {name!r} network: {str(error).splitlines()[0]}.") from error
+    spec = input or {}
+    encoder = Encoder(model.eval(), int(spec.get("window", LONGEST)), str(spec.get("pooling", "mean")))
+    encoder.after = _after(spec.get("after", []))
+    with torch.random.fork_rng(devices=[]):
+        try_packing(encoder, int(made.vocab_size))
+    return encoder.eval()
+
+
+def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
+    """Names of the first BERT files, and sound encoders that lie beside a decoder."""
+    renamed = {k.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): v
+               for k, v in state.items()}  # fmt: skip
+    from graft.model import hearing
+
+    # A weight normalisation of older files, by the names of torch's newer one.
+    newer = {
+        k.replace("weight_g", "parametrizations.weight.original0").replace(
+            "weight_v", "parametrizations.weight.original1"
+        ): v
+        for k, v in renamed.items()
+    }
+    return hearing.convert(newer, module)
+
+
+def _hearing(name: str, config: Any, input: Mapping[str, Any]) -> "nn.Module":
+    from graft.data import mel
+    from graft.model import hearing
+
+    net: nn.Module = hearing.listener(name, config, mel.window_frames(input))
+    return net.eval()
+
+
+def _read(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a text encoder is fed, from its tokenizer and what sentence-transformers wrote beside it."""
+    from graft.data import tokens
+
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        file = _converted(folder)
+    modules = hub.settings(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    pooling, after = "", []
+    for module in modules:
+        inner, kind = folder / module["path"], module["type"].rpartition(".")[2]
+        if kind == "Pooling":
+            pooling = _pooling(folder, hub.settings(inner / "config.json"))
+        elif kind == "Dense":
+            facts = hub.settings(inner / "config.json")
+            names = ("in_features", "out_features", "bias", "activation_function")
+            after.append({"dense": [facts.get(one) for one in names], "path": module["path"]})
+        elif kind == "Normalize":
+            after.append({"unit": True})
+        elif kind not in ("Transformer", "Dropout"):
+            raise BackboneError(f"{folder} holds a module {kind} that graft does not know.")
+    settings = folder / "sentence_bert_config.json"
+    asked = hub.settings(settings).get("max_seq_length") if settings.is_file() else None
+    places = config.get("max_position_embeddings") or config.get("n_positions") or LONGEST
+    places -= 1 + (config.get("pad_token_id") or 0) if config.get("model_type") in OFFSET else 0
+    decoder = config.get("model_type") in ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "phi", "smollm3")
+    kinds = config.get("type_vocab_size", 1) > 1 and config.get("model_type") not in OFFSET
+    return {
+        "tokenizer": tokens.keep(file),
+        "window": min(asked or LONGEST, places),
+        "kinds": kinds,
+        "pooling": pooling or ("last" if decoder else "mean"),
+        **({"after": after} if after else {}),
+    }
+
+
+OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")  # whose positions begin behind the padding's
+
+
+def _pooling(folder: Path, facts: Mapping[str, Any]) -> str:
+    if "pooling_mode" in facts:
+        chosen = [facts["pooling_mode"]] if isinstance(facts["pooling_mode"], str) else list(facts["pooling_mode"])
+        chosen = [{"lasttoken": "last"}.get(one, one) for one in chosen]
+    else:
+        chosen = [ours for theirs, ours in POOLINGS.items() if facts.get(f"pooling_mode_{theirs}")]
+    if len(chosen) != 1 or chosen[0] not in POOLINGS.values():
+        raise BackboneError(f"{folder} pools tokens in a way that graft does not know: {dict(facts)}.")
+    return str(chosen[0])
+
+
+def _after(steps: "list[Mapping[str, Any]]") -> "nn.Module":
+    from torch import nn
+
+    from graft.model.encoder import Unit
+
+    made: list[nn.Module] = []
+    for step in steps:
+        if "unit" in step:
+            made.append(Unit())
+            continue
+        width, out, bias, activation = step["dense"]
+        name = (activation or "torch.nn.modules.linear.Identity").rpartition(".")[2]
+        if not isinstance(kind := getattr(nn, name, None), type):
+            raise BackboneError(f"torch has no activation {name!r}.")
+        made.append(nn.Sequential(nn.Linear(width, out, bias=bias), kind()))
+    return nn.Sequential(*made) if made else nn.Identity()
+
+
+def _dense(net: "nn.Module", folder: Path) -> None:
+    """Weights of the dense layers behind the pooling."""
+    import torch
+
+    from graft.model.pickles import read
+
+    paths = [m["path"] for m in hub.settings(folder / "modules.json") if m["type"].endswith(".Dense")]
+    layers = [m for m in net.after.modules() if isinstance(m, torch.nn.Linear)]  # type: ignore[union-attr]
+    for path, layer in zip(paths, layers, strict=True):
+        file = next(
+            f for f in (folder / path / "model.safetensors", folder / path / "pytorch_model.bin") if f.is_file()
+        )
+        layer.load_state_dict({name.removeprefix("linear."): value for name, value in read(file).items()})
+
+
+def _heard(folder: Path, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sound encoder is fed, from its feature extractor's settings."""
+    from graft.model import hearing
+
+    file = folder / "preprocessor_config.json"
+    return dict(hearing.input_of(kind, config, hub.settings(file) if file.is_file() else {}))
+
+
+def _converted(folder: Path) -> Path:
+    """A tokenizer.json made of the older files of a tokenizer."""
+    from transformers import AutoTokenizer
+
+    from graft.core.home import folder as kept
+    from graft.core.home import placed
+
+    file = kept("weights") / f"converted-{file_sha256(folder / 'tokenizer_config.json')[:32]}.json"
+    try:
+        text = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer.to_str()
+    except Exception as error:  # whatever the tokenizer's own library raises
+        raise BackboneError(f"The tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}.") from error
+    with placed(file) as part:
+        Path(part).write_text(text, encoding="utf-8")
+    return file
