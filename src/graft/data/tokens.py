@@ -1,0 +1,111 @@
+"""Tokenizers by the hash of their file, kept in the home beside weights; texts to token ids."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import Tokenizer
+
+from graft.core.errors import BackboneError
+from graft.core.home import folder, home, placed
+from graft.core.keys import file_sha256
+
+VERSION = tokenizers.__version__
+LOOKED = 64  # tokens back in which the beginning of a word is looked for
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # many threads call it at once as it is
+
+
+def keep(file: str | os.PathLike[str], wanted: str = "") -> str:
+    """Keep a tokenizer.json in the home; returns its sha256, by which it is known from then on.
+
+    Raises:
+        BackboneError: it is not the one that is wanted.
+    """
+    digest = file_sha256(file)
+    if wanted and digest != wanted:
+        raise BackboneError(f"The tokenizer is not the one that is pinned: its sha256 is {digest}, expected {wanted}.")
+    file_there = folder("weights") / _name(digest)
+    if not file_there.exists():
+        with placed(file_there) as part:
+            shutil.copyfile(file, part)
+    return digest
+
+
+def kept(tokenizer: str) -> bool:
+    """Whether a tokenizer lies in the home."""
+    return (home() / "weights" / _name(tokenizer)).is_file()
+
+
+def place(tokenizer: str) -> Path:
+    """The file of a tokenizer: kept in the home under this hash, or a file by its path.
+
+    Raises:
+        BackboneError: it is not there.
+    """
+    if kept(tokenizer):
+        return home() / "weights" / _name(tokenizer)
+    if tokenizer and Path(tokenizer).is_file():
+        return Path(tokenizer)
+    raise BackboneError(
+        f"The tokenizer {tokenizer[:16] or '(none)'} is not in the home any more. Name the backbone again to fetch it."
+    )
+
+
+def vocabulary(tokenizer: str) -> int:
+    """How many tokens it knows."""
+    return int(_opened(str(place(tokenizer))).get_vocab_size())
+
+
+def encoded(
+    tokenizer: str, example: str | tuple[str, str] | Sequence[str], window: int
+) -> tuple[list[int], list[int], list[int]]:
+    """A text's tokens, window after window, each with the tokenizer's own marks around it; a pair is cut to one.
+
+    Returns ids, kinds (which text of a pair), and the word that each token begins, or -1 (for lists of words).
+    """
+    kind = _opened(str(place(tokenizer)))
+    room = window - kind.num_special_tokens_to_add(isinstance(example, tuple))
+    if isinstance(example, tuple):
+        whole = _cut(kind, example, room)
+        return whole.ids, whole.type_ids, []
+    whole = kind.encode(example, is_pretokenized=not isinstance(example, str), add_special_tokens=False)
+    pieces = [whole]
+    if len(whole.ids) > room:
+        whole.truncate(room)
+        pieces += whole.overflowing
+    marked = [kind.post_process(piece) for piece in pieces]
+    words: list[int] = []
+    for piece in marked:
+        for word in piece.word_ids:
+            words.append(-1 if word is None or (words and word in words[-LOOKED:]) else word)
+    return [i for p in marked for i in p.ids], [i for p in marked for i in p.type_ids], words
+
+
+def _cut(kind: Tokenizer, pair: tuple[str, str], room: int) -> Any:
+    """Both texts of a pair in one window, the longer one losing its end."""
+    first, second = (kind.encode(text, add_special_tokens=False) for text in pair)
+    a, b = len(first.ids), len(second.ids)
+    if a + b > room:
+        least = min(a, b, room // 2)
+        first.truncate(least if a <= b else room - least)
+        second.truncate(room - len(first.ids))
+    return kind.post_process(first, second)
+
+
+@lru_cache(8)
+def _opened(path: str) -> Tokenizer:
+    try:
+        kind = Tokenizer.from_file(path)
+    except Exception as error:  # the library raises a bare Exception
+        raise BackboneError(f"{path} is no tokenizer: {error}.") from None
+    kind.no_truncation()
+    kind.no_padding()
+    return kind
+
+
+def _name(digest: str) -> str:
+    return f"tokenizer-{digest[:32]}.json"
