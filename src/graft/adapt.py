@@ -144,7 +144,8 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
             restore(engine, saved.engine)
             held = _Held(saved.best, at.record, at.waited, at.epoch + 1)
         epochs = fit(rest, engine, train, val, phase, objective, seed, held.start, index)
-        for epoch in _tuned(epochs, held, moving, phase.patience):
+        last = phase.objective == "contrastive"  # of few examples validation has too few to choose an epoch by
+        for epoch in _tuned(epochs, held, moving, phase.patience, last):
             history.append(epoch)
             if time.monotonic() - written > EVERY:
                 so_far = (tuple(history), tuple(sorted(untrained)), meter.cost())
@@ -229,9 +230,9 @@ class _Held:
     waited: int = 0  # epochs without a better one
     start: int = 0  # epoch to go on from
 
-    def see(self, epoch: Epoch, moving: dict[str, torch.Tensor]) -> None:
-        """Keep what moves if this epoch is the best so far."""
-        rank = (epoch.val_score, -epoch.val_loss)
+    def see(self, epoch: Epoch, moving: dict[str, torch.Tensor], last: bool = False) -> None:
+        """Keep what moves if this epoch is the best so far, or whichever is the last."""
+        rank = (np.inf, float(epoch.epoch)) if last else (epoch.val_score, -epoch.val_loss)
         # Before the first step there is nothing to keep unless an earlier phase has trained the head.
         if rank > self.record and (epoch.epoch or epoch.phase):
             self.record, self.waited = rank, 0
@@ -240,10 +241,12 @@ class _Held:
             self.waited += 1
 
 
-def _tuned(epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor], patience: int) -> Iterator[Epoch]:
+def _tuned(
+    epochs: Iterator[Epoch], held: _Held, moving: dict[str, torch.Tensor], patience: int, last: bool = False
+) -> Iterator[Epoch]:
     """These epochs, until none has been the best for as many as patience allows; then the best weights are put back."""
     while held.waited < patience and (epoch := next(epochs, None)):  # a phase that had stopped stays stopped
-        held.see(epoch, moving)
+        held.see(epoch, moving, last)
         if epoch.epoch:
             words = (epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
             log.info("phase %d epoch %d: loss %.3f, validation %.3f", *words)

@@ -22,7 +22,7 @@ BOUNDS = (
     ("lr_decay", 0, 10),
     ("views", 0, 1e6),
 )
-SELECTORS, SOLVERS = ("head", "norm", "bias"), ("adamw", "exact")
+SELECTORS, SOLVERS, OBJECTIVES = ("head", "norm", "bias"), ("adamw", "exact"), ("head", "contrastive")
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
 
 
@@ -109,6 +109,9 @@ def faults(plan: Plan, depth: int) -> list[str]:
         take("modalities", plan.backbone.modality).parse(plan.backbone.input)
     except PlanError as error:
         found.append(str(error))
+    kind = take("heads", plan.head)
+    if any(p.objective == "contrastive" for p in plan.phases) and (kind.KIND != "softmax" or kind.ROWS):
+        found.append(f"The contrastive objective needs one class for each example; the head is {plan.head}.")
     for index, phase in enumerate(plan.phases):
         found += [f"Phase {index}: {fault}" for fault in _faults(phase, depth)]
     if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
@@ -126,6 +129,10 @@ def _faults(phase: Phase, depth: int) -> list[str]:
             found.append(f"there is no selector {selector!r}.{nearest(selector, (*SELECTORS, 'stages[0:]'))}")
     if phase.solver not in SOLVERS:
         found.append(f"there is no solver {phase.solver!r}; there are {' and '.join(SOLVERS)}.")
+    if phase.objective not in OBJECTIVES:
+        found.append(f"there is no objective {phase.objective!r}; there are {' and '.join(OBJECTIVES)}.")
+    if phase.objective == "contrastive" and (phase.solver == "exact" or "head" in phase.train):
+        found.append("the contrastive objective does not see the head: let stages alone learn, by adamw.")
     if phase.solver == "exact" and tuple(phase.train) != ("head",):
         found.append(f"the exact solver fits the head alone, not {', '.join(phase.train)}.")
     if phase.solver != "exact" and phase.steps < 1:
@@ -161,6 +168,11 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
     frozen = f"{first} of {len(chosen.stages)} stages stay frozen" if first else "nothing stays frozen"
     views = {0: "fresh augmented views", 1: "plain views"}.get(phase.views, f"{phase.views} views an example")
     kept = "stored" if phase.stored and first else "streamed" if first else "from the files"
+    if phase.objective == "contrastive":
+        return (
+            f"{', '.join(phase.train)} learn for {phase.steps} steps of {phase.batch} that examples of one class "
+            f"belong together; {frozen}; rate {phase.lr * phase.backbone_lr:g}; {phase.dtype}."
+        )
     return (
         f"{', '.join(phase.train)} for {phase.steps} steps of {phase.batch}; {frozen}; {views}, {kept}; head rate "
         f"{phase.lr:g}, last stage {phase.lr * phase.backbone_lr:g}, ×{phase.lr_decay:g} per stage down; {phase.dtype}."

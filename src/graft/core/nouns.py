@@ -89,7 +89,8 @@ class Evidence:
     stage_curve: tuple[StageProbe, ...] = ()  # in the order of the stages; empty when dropped early
     n_train: int = 0
     n_used: int = 0  # training examples that the scores saw
-    per_class: int = 0  # training examples of the rarest class
+    per_class: int = 0  # training examples of the rarest class; all of them where an example has no one class
+    domain_distance: float | None = None  # proxy A-distance of training and validation part: 0 (alike) to 2 (apart)
     form: Form = Form()
     prepare_seconds: float = 0.0  # reading and preparing one example
     train_seconds: float = 0.0  # one example, forward and backward through the whole network, once
@@ -129,6 +130,7 @@ class Phase:
     """A stretch of training: what learns, from which data, at what rates."""
 
     train: tuple[str, ...]  # selectors: "head", "stages[4:]", "stages[0]", "norm", "bias"
+    objective: str = "head"  # the head's own loss; or "contrastive": examples of one class come together
     solver: str = "adamw"  # or "exact": the head alone, by convex optimisation, strength chosen by cross-validation
     steps: int = 0  # optimiser steps at most; 0 with the exact solver
     lr: float = 1e-3  # of the head
@@ -237,12 +239,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Slice:
-    """How the adapted model does on the test examples of one class."""
+    """How the adapted model does on some of the test examples: those of one class, say."""
 
     name: str
     count: int
-    score: float  # recall
-    reference: float  # recall of the reference row
+    score: float  # of the metric below, which need not be the task's: of one class, the share that is right
+    reference: float  # what the reference row reaches there
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)

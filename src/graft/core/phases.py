@@ -10,6 +10,7 @@ EPOCHS = 20  # passes wanted: early stopping ends them sooner where they do not 
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
+CONTRASTS = 300  # steps of contrastive tuning: the gain comes early
 
 
 def uneven(task: Task) -> bool:
@@ -64,3 +65,21 @@ def _affordable(task: Task, evidence: Evidence, budget: Budget, phase: Phase, be
     one, two = (seconds(task, evidence, (*before, replace(phase, steps=n * per_epoch))) for n in (1, 2))
     epochs = 1 + (SHARE * budget.seconds - one) / max(two - one, 1e-9)
     return max(0, min(wanted, int(epochs) * per_epoch))
+
+
+def contrastive(task: Task, evidence: Evidence, budget: Budget) -> Phase | None:
+    """Stages that learn that examples of one class belong together: all, or as many as the budget reaches; else None.
+
+    The rate is what sentence encoders are tuned with; few steps are enough, since every batch holds all its pairs.
+    """
+    depth, batch = len(evidence.stage_curve), 32 if len(task.train) >= 64 else 16
+    phase = Phase(
+        train=("stages[0:]",), objective="contrastive", batch=batch, lr=3e-5, backbone_lr=1.0, views=1, stored=False,
+        dtype=evidence.train_dtype,
+    )  # fmt: skip
+    steps = min(CONTRASTS, max(FEWEST_STEPS // 2, EPOCHS * epoch_steps(task, phase)))
+    for first in range(depth):
+        tried = replace(phase, train=(f"stages[{first}:]",), steps=steps, stored=first > 0)
+        if seconds(task, evidence, (tried, exact_head(task))) <= SHARE * budget.seconds:
+            return tried
+    return None

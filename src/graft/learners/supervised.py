@@ -13,6 +13,7 @@ from tqdm import tqdm
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Epoch, Phase
 from graft.data.dataset import Dataset, ahead, chunks
+from graft.model import contrast
 from graft.model.chain import Chain, Rest
 from graft.model.modes import is_norm, precision
 
@@ -77,9 +78,12 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rise) / max(1, steps - rise))))
 
 
-def batches(count: int, size: int, seed: int) -> list[np.ndarray]:
-    """One epoch's rows, shuffled by the seed; a last batch of one row joins the one before (batch norm needs two)."""
-    order = np.random.default_rng(seed).permutation(count)
+def batches(count: int, size: int, seed: int, classes: np.ndarray | None = None) -> list[np.ndarray]:
+    """One epoch's rows, shuffled by the seed; a last batch of one row joins the one before (batch norm needs two).
+
+    With `classes` (count,), pairs of one class stay side by side.
+    """
+    order = np.random.default_rng(seed).permutation(count) if classes is None else contrast.order(classes, seed)
     cut = [order[at] for at in chunks(count, size)]
     if len(cut) > 1 and len(cut[-1]) == 1:
         cut[-2:] = [np.concatenate(cut[-2:])]
@@ -114,14 +118,15 @@ def fit(
     per_epoch = len(batches(len(train), phase.batch, 0))
     epochs = math.ceil(phase.steps / per_epoch)
     if start == 0:
-        loss, score = evaluate(rest, val, objective, phase)
+        before = math.nan, math.nan  # how alike a class is shows beside training examples only
+        loss, score = before if phase.objective == "contrastive" else evaluate(rest, val, objective, phase)
         yield Epoch(index, 0, 0, math.nan, math.nan, loss, score, 0.0, 0.0)
     for epoch in range(max(1, start), epochs + 1):
         began = time.perf_counter()
         torch.manual_seed(hash_seed(seed, index, epoch))
         rest.train(phase.batch_stats)
         losses, right, seen, lr = [], [], [], 0.0
-        order = batches(len(train), phase.batch, hash_seed(seed, index, epoch))
+        order = batches(len(train), phase.batch, hash_seed(seed, index, epoch), _paired(train, phase))
         order = order[: phase.steps - (epoch - 1) * per_epoch]
         asked = ahead(lambda rows, e=epoch: train.read(rows, view(rows, e, phase.views)), order)  # type: ignore[misc]
         asked = tqdm(asked, f"phase {index}, epoch {epoch} of {epochs}", len(order), unit="step", delay=2, leave=False)
@@ -131,9 +136,13 @@ def fit(
             for group in optimiser.param_groups:
                 group["lr"] = phase.lr * group["scale"] * lr
             rest.train(phase.batch_stats)  # a streamed prefix has just run in eval mode
-            with precision(phase.dtype, device.type):
+            with contrast.watched(rest.network.get_submodule("head")) as vectors, precision(phase.dtype, device.type):
                 logits = rest(batch)
-            loss_now = objective.loss(logits, batch["y"])
+            if phase.objective == "contrastive":
+                logits = vectors[-1]
+                loss_now = contrast.loss(logits, batch["y"])
+            else:
+                loss_now = objective.loss(logits, batch["y"])
             if not math.isfinite(loss_now.item()):
                 raise TrainingDiverged(
                     f"The loss is {loss_now.item()} in phase {index}, epoch {epoch}, step {number}, at a head rate of "
@@ -145,8 +154,12 @@ def fit(
             losses.append(loss_now.item())
             right.append(logits.detach().float().cpu().numpy())
             seen.append(batch["y"].cpu().numpy())
-        score = objective.head.metric(np.concatenate(right), np.concatenate(seen), objective.metric, objective.names)
-        val_loss, val_score = evaluate(rest, val, objective, phase)
+        known, targets = np.concatenate(right), np.concatenate(seen)
+        if phase.objective == "contrastive":
+            score, (val_loss, val_score) = math.nan, _likeness(rest, val, objective, phase, known, targets)
+        else:
+            score = objective.head.metric(known, targets, objective.metric, objective.names)
+            val_loss, val_score = evaluate(rest, val, objective, phase)
         yield Epoch(
             index, epoch, len(order), float(np.mean(losses)), score, val_loss, val_score, phase.lr * lr,
             time.perf_counter() - began,
@@ -165,6 +178,22 @@ def predict(rest: Rest, data: Dataset, dtype: str = "float32", size: int = 64) -
             rest.eval()
             out.append(rest({name: value.to(device) for name, value in batch.items()}).float().cpu().numpy())
     return np.concatenate(out), np.concatenate(targets)
+
+
+def _paired(train: Dataset, phase: Phase) -> np.ndarray | None:
+    return train.targets if phase.objective == "contrastive" else None
+
+
+def _likeness(
+    rest: Rest, val: Dataset, objective: Objective, phase: Phase, known: np.ndarray, y: np.ndarray
+) -> tuple[float, float]:
+    """Loss and score on plain views where classes are told by likeness to what the epoch saw of them: known (n, D)."""
+    with contrast.watched(rest.network.get_submodule("head")) as vectors:
+        _, targets = predict(rest, val, phase.dtype)
+    asked = torch.cat(vectors).float().cpu()
+    logits = contrast.nearest(known, y, asked.numpy(), len(objective.names))
+    loss = contrast.loss(asked, torch.from_numpy(targets)).item()
+    return loss, objective.head.metric(logits, targets, objective.metric, objective.names)
 
 
 def evaluate(rest: Rest, data: Dataset, objective: Objective, phase: Phase) -> tuple[float, float]:
