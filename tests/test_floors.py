@@ -27,6 +27,7 @@ PATH = (
     "rank",
     "plan",
     "adapt",
+    "groups",
     "verdict",
     "verify",
     "predict",

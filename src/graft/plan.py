@@ -110,6 +110,8 @@ def faults(plan: Plan, depth: int) -> list[str]:
     except PlanError as error:
         found.append(str(error))
     kind = take("heads", plan.head)
+    if not getattr(kind, "LABELLED", True) and any(p.solver != "exact" for p in plan.phases):
+        found.append(f"The head {plan.head} has no labels to train by: its one phase is exact (strategy linear_probe).")
     if any(p.objective == "contrastive" for p in plan.phases) and (kind.KIND != "softmax" or kind.ROWS):
         found.append(f"The contrastive objective needs one class for each example; the head is {plan.head}.")
     for index, phase in enumerate(plan.phases):

@@ -10,7 +10,7 @@ import numpy as np
 
 import graft
 from graft.build import build, examples, find, remarks, suited
-from graft.core import home
+from graft.core import figures, home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, Ranking, StageProbe, Task
@@ -18,12 +18,15 @@ from graft.core.shelf import function, names, take
 from graft.data.dataset import table
 from graft.features import sweep
 from graft.model.chain import Chain
+from graft.model.distance import SURE, distance
 from graft.speed import Forward, Training, forward, subset, training
 
 log = logging.getLogger("graft")
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
+GLANCED = 200  # examples by which an early stage is looked at where there are no labels
+COMPARED = 1000  # examples of both parts by which their distance is told, at most
 TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
 
 
@@ -125,10 +128,13 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
         part = subset(task, task.train, size)
         for candidate in alive:
             candidate.measure(task, part, seed)
-            log.info("%s: probe %.3f on %d examples", candidate.backbone.id, candidate.scores["probe"], len(part))
+            probe = figures.plain(candidate.scores["probe"], task.metric)
+            log.info("%s: probe %s on %d examples", candidate.backbone.id, probe, len(part))
         alive = sorted(alive, key=lambda c: -c.scores["probe"])
         if size != sizes[-1]:
             alive = alive[: max(2, (len(alive) + 1) // 2)]
+    for candidate in alive:
+        candidate.compare(task, seed)
     alive = _cheapest_first(alive)
     alive[0].training = training(task, alive[0].backbone, alive[0].chain)
     order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
@@ -149,6 +155,8 @@ class _Candidate:
     scores: dict[str, float] = field(default_factory=dict)
     curve: list[StageProbe] = field(default_factory=list)
     used: int = 0
+    features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # the last stage's, of what was used
+    apart: tuple[float, float] | None = None  # domain distance, and what it would be by chance
     training: Training = field(default=Training(0.0, 0.0, "float32"))
 
     @classmethod
@@ -163,37 +171,62 @@ class _Candidate:
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         raw, head = examples(task, part, self.backbone, seed), take("heads", task.head)
         tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
-        self.curve = []
+        self.curve, labelled = [], getattr(head, "LABELLED", True)
         costs = zip(self.speed.stages, self.speed.saved, strict=True)
         for cut, (seconds, saved), (x, y) in zip(self.chain.stages, costs, tables, strict=True):
-            found = head.solve(x, y, len(task.outputs), metric=task.metric)
+            if not labelled and cut is not self.chain.stages[-1]:  # how many groups there are takes long to tell
+                x, y = x[:GLANCED], y[:GLANCED]
+            found = head.solve(
+                x, y, len(task.outputs), metric=task.metric, **({"names": task.outputs} if head.ROWS else {})
+            )
             name, size = cut.name.removeprefix("backbone."), 4 * int(np.prod(cut.shape))
             self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
         x, y = tables[-1]
         others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
-        self.used = len(part)
+        self.used, self.features = len(part), x
+
+    def compare(self, task: Task, seed: int) -> None:
+        """How far the validation part lies from the training part, on the last stage's features of some of both."""
+        if take("heads", task.head).ROWS:  # whose features are those of words
+            return
+        some = task.val.select(sorted(range(len(task.val)), key=task.val.ids.__getitem__)[: COMPARED // 2])
+        prefix, _ = self.chain.split(len(self.chain.stages), self.form)
+        (data,) = sweep(prefix, self.chain.stages[-1:], examples(task, some, self.backbone, seed), pool=True)
+        order = np.random.default_rng(0).permutation(len(self.features))[: COMPARED - len(some)]
+        self.apart = distance(self.features[order], table(data)[0], seed)
 
     def evidence(self, task: Task) -> Evidence:
         """The noun."""
-        counts = Counter(take("heads", task.head).strata(task.train.targets))
+        head, count = take("heads", task.head), len(task.train)
+        one_class = head.KIND == "softmax" and not head.ROWS
         best = max(self.curve, key=lambda stage: stage.score)
         last = self.curve[-1]
-        why = [
-            f"A linear probe on its features reaches {last.score:.3f} ± {last.error:.3f} ({task.metric}, "
-            f"cross-validated on {self.used} training examples)."
-        ]
+        if getattr(take("heads", task.head), "LABELLED", True):
+            done = f"cross-validated on {self.used} training examples"
+            why = [
+                f"A linear probe on its features reaches {figures.around(last.score, last.error, task.metric)} "
+                f"({figures.called(task.metric)}, {done})."
+            ]
+        else:
+            why = [f"Its features fall into groups with a {task.metric} of {last.score:.3f} ± {last.error:.3f}."]
         if best.score > last.score + last.error:
             why.append(
-                f"Its best stage is {best.stage} ({best.score:.3f}), before the last: "
+                f"Its best stage is {best.stage} ({figures.plain(best.score, task.metric)}), before the last: "
                 "the last stages are made for another task."
             )
         if self.used < len(task.train):
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
+        if self.apart and self.apart[0] > SURE * self.apart[1]:
+            why.append(
+                f"Its features tell validation from training examples (proxy A-distance {self.apart[0]:.2f}, by chance "
+                f"up to {2 * self.apart[1]:.2f}): the parts differ, as by site, instrument or time."
+            )
         why += self.remarks
         return Evidence(
             backbone=self.backbone, scores=self.scores, stage_curve=tuple(self.curve), n_train=len(task.train),
-            n_used=self.used, per_class=min(counts.values()), form=self.form, prepare_seconds=self.speed.prepare,
+            n_used=self.used, per_class=min(Counter(task.train.targets).values()) if one_class else count,
+            domain_distance=self.apart and self.apart[0], form=self.form, prepare_seconds=self.speed.prepare,
             train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
             views=take("modalities", task.modality).VIEWS,
         )  # fmt: skip
@@ -235,29 +268,32 @@ def _ranking(
     random = float(np.mean([e.scores["probe"] for e in full]))
     best = evidence[0]
     why = [
-        f"{best.backbone.id} is first of {len(evidence)}: probe {best.scores['probe']:.3f} ± {best.probe_error:.3f}."
+        f"{best.backbone.id} is first of {len(evidence)}: probe "
+        f"{figures.around(best.scores['probe'], best.probe_error, task.metric)}."
     ]
     top = max(full, key=lambda e: e.scores["probe"])
     if top is not best:
         why.append(
-            f"{top.backbone.id} is slower, and its {top.scores['probe']:.3f} is within {TIED:g} standard errors "
-            f"of {top.probe_error:.3f}."
+            f"{top.backbone.id} is slower, and its {figures.plain(top.scores['probe'], task.metric)} is within "
+            f"{TIED:g} standard errors of {top.probe_error:.3g}."
         )
     if len(full) > 1:
-        why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {random:.3f}.")
+        blind = figures.plain(random, task.metric)
+        why.append(f"A blind choice among the {len(full)} measured on as many examples would expect {blind}.")
     if static is not None:
-        why.append(_beside(best, static))
+        why.append(_beside(best, static, task.metric))
     name = static.backbone.id if static else ""
-    return Ranking(task.key, evidence, name, random, failed, untried, seconds, tuple(why))
+    return Ranking(task.key, evidence, name, random, failed, untried, seconds, tuple(why), task.metric)
 
 
-def _beside(best: Evidence, static: Evidence) -> str:
+def _beside(best: Evidence, static: Evidence, metric: str) -> str:
     """What the choice by published accuracy would have taken."""
     text = (
         f"Of these, the best by published ImageNet accuracy is {static.backbone.id} ({static.backbone.accuracy:.1f} %)"
     )
     if static.backbone.id == best.backbone.id:
         return f"{text}: the same."
-    gap = 100 * (best.scores["probe"] - static.scores["probe"])
+    gap = best.scores["probe"] - static.scores["probe"]
     seen = "" if static.n_used == best.n_used else f" (it was dropped after {static.n_used} examples)"
-    return f"{text}, {abs(gap):.1f} points {'behind' if gap >= 0 else 'ahead'} on this task{seen}."
+    far = figures.gain(abs(gap), metric) + figures.points(metric)
+    return f"{text}, {far} {'behind' if gap >= 0 else 'ahead'} on this task{seen}."

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from graft.core import home
+from graft.core import figures, home
 from graft.core.costs import boundary
 from graft.core.nouns import Plan, Ranking, Report
 
@@ -13,7 +13,10 @@ NAMES = {
     "adapted": "adapted",
     "linear_probe": "linear probe",
     "pixels": "linear model on pixels",
-    "trivial": "commonest class",
+    "columns": "linear model on columns",
+    "boosting": "boosted trees",
+    "tfidf": "linear model on words",
+    "trivial": "always the same",
     "scratch": "from scratch",
 }
 ANSWERS = {"positive": "Yes.", "negative": "No, it hurt.", "inconclusive": "It cannot be told."}
@@ -53,19 +56,21 @@ def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
     evidence = [e for e in ranking.evidence if e.stage_curve][::-1]
     figure, axes = _figure(1.4 + 0.42 * len(evidence))
     for row, one in enumerate(evidence):
-        score, error = 100 * one.scores["probe"], 100 * one.probe_error
+        score, error = _size(one.scores["probe"], report), _unit(report) * one.probe_error
         color = ACCENT if one.backbone.id == plan.backbone.id else INK
         axes.errorbar(score, row, xerr=error, color=color, marker="o", capsize=3)
         note = ", best published" if one.backbone.id == ranking.static else ""
         note += f", dropped after {one.n_used} examples" if one.n_used < ranking[0].n_used else ""
-        axes.text(score + error, row, f"  {score:.1f} %{note}", va="center", color=color)
+        said = figures.score(one.scores["probe"], report.metric)
+        axes.text(score + error, row, f"  {said}{note}", va="center", color=color)
     if len(evidence) > 1:
-        axes.axvline(100 * ranking.random, color=MUTED, linestyle=":", zorder=0)
-        axes.text(100 * ranking.random, len(evidence) - 0.45, "picked at random", ha="center", va="bottom", fontsize=8)
+        blind = _size(ranking.random, report)
+        axes.axvline(blind, color=MUTED, linestyle=":", zorder=0)
+        axes.text(blind, len(evidence) - 0.45, "picked at random", ha="center", va="bottom", fontsize=8)
     axes.set_yticks(range(len(evidence)), [one.backbone.id for one in evidence])
     axes.set_ylim(-0.5, len(evidence) - 0.5)
     axes.margins(x=0.3)
-    axes.set_xlabel(f"linear probe, % {_metric(report)} (cross-validated, ± standard error)")
+    axes.set_xlabel(f"linear probe, {_metric(report)} (cross-validated, ± standard error)")
     axes.set_title("Which backbone suits these data", loc="left", pad=18)
     return figure
 
@@ -74,10 +79,9 @@ def _stages(ranking: Ranking, plan: Plan, report: Report) -> Any:
     one = next((e for e in ranking.evidence if e.backbone.id == plan.backbone.id), ranking[0])
     figure, axes = _figure(3.4)
     depth = len(one.stage_curve)
-    scores = [100 * stage.score for stage in one.stage_curve]
-    axes.errorbar(
-        range(depth), scores, [100 * stage.error for stage in one.stage_curve], color=ACCENT, marker="o", capsize=3
-    )
+    scores = [_size(stage.score, report) for stage in one.stage_curve]
+    errors = [_unit(report) * stage.error for stage in one.stage_curve]
+    axes.errorbar(range(depth), scores, errors, color=ACCENT, marker="o", capsize=3)
     first = boundary(plan.phases[-1].train, depth)
     for start, stop, word, color in ((0, first, "frozen", MUTED), (first, depth, "learns", ACCENT)):
         if start < stop:
@@ -86,7 +90,7 @@ def _stages(ranking: Ranking, plan: Plan, report: Report) -> Any:
             axes.text(middle, 0.03, word, transform=axes.get_xaxis_transform(), ha="center")
     axes.set_xlim(-0.5, depth - 0.5)
     axes.set_xticks(range(depth), [s.stage for s in one.stage_curve], rotation=30, ha="right")
-    axes.set_ylabel(f"linear probe, % {_metric(report)}")
+    axes.set_ylabel(f"linear probe, {_metric(report)}")
     axes.set_title(f"What each stage of {one.backbone.id} tells", loc="left")
     return figure
 
@@ -95,20 +99,38 @@ def _verdict(ranking: Ranking, plan: Plan, report: Report) -> Any:
     rows = sorted(report.rows, key=lambda row: row.score)
     figure, axes = _figure(1.6 + 0.42 * len(rows))
     for place, row in enumerate(rows):
-        score, low, high = (100 * value for value in (row.score, row.low, row.high))
+        score = _size(row.score, report)
+        low, high = sorted(_size(value, report) for value in (row.low, row.high))
         bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
         color = ACCENT if row.name == report.ships else MUTED
         axes.barh(place, score, xerr=bars, color=color, ecolor=INK, height=0.6)
         state = f" ({row.state})" if row.name == "scratch" else ""
-        axes.text(high, place, f"  {score:.1f} %{state}", va="center")
+        axes.text(max(high, 0.0), place, f"  {figures.score(row.score, report.metric)}{state}", va="center")
     axes.set_yticks(range(len(rows)), [NAMES.get(row.name, row.name) for row in rows])
-    axes.set_xlim(0, 122)  # beyond 100 stand the words beside a long bar
-    axes.set_xticks(range(0, 101, 25))
-    axes.spines["bottom"].set_bounds(0, 100)
-    axes.set_xlabel(f"% {_metric(report)} on {report.n_test} test examples, with 95 % interval")
+    if figures.is_share(report.metric):
+        axes.set_xlim(0, 122)  # beyond 100 stand the words beside a long bar
+        axes.set_xticks(range(0, 101, 25))
+        axes.spines["bottom"].set_bounds(0, 100)
+    else:
+        ends = [_size(value, report) for row in rows for value in (row.low, row.high)]
+        least, most = min(0.0, *ends), max(0.0, *ends)
+        axes.set_xlim(least, least + 1.22 * ((most - least) or 1.0))
+    axes.set_xlabel(f"{_metric(report)} on {report.n_test} test examples, with 95 % interval")
     axes.set_title(f"Did the transfer help? {ANSWERS[report.verdict]}", loc="left")
     return figure
 
 
+def _size(score: float, report: Report) -> float:
+    """A score as it is drawn: in percent, as it is, or an error without its sign."""
+    return _unit(report) * (-score if report.metric in figures.ERRORS else score)
+
+
+def _unit(report: Report) -> float:
+    return 100.0 if figures.is_share(report.metric) else 1.0
+
+
 def _metric(report: Report) -> str:
-    return report.metric.replace("_", " ")
+    name = figures.called(report.metric)
+    if report.metric in figures.ERRORS:
+        return f"{name} (less is better)"
+    return f"% {name}" if figures.is_share(report.metric) else name

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from graft.core import figures
 from graft.core.nouns import Part, Report, Row, Run, Slice, Task
 from graft.core.shelf import take
 from graft.model import stats
@@ -18,10 +19,11 @@ FEWEST = 30  # test examples from which the needed number can be told roughly
 
 @dataclass(frozen=True)
 class Entry:
-    """A row in the making: what every test example adds to its score (for accuracy, whether it is right), by seed."""
+    """A row in the making, by seed: its answers, the targets beside them, and what every example adds to its score."""
 
     row: Row
-    outcomes: np.ndarray  # (seeds, n)
+    answers: list[tuple[np.ndarray, np.ndarray]]
+    outcomes: np.ndarray  # (seeds, n): for accuracy, whether an example is right
 
 
 def judged(
@@ -56,25 +58,21 @@ def judged(
     hurt = [row for row in against if row.name in harmed]
     if hurt:
         verdict, reference = "negative", min(hurt, key=lambda row: row.gain[0])
-    elif all(row.gain[1] > 0 for row in against):
+    elif all(row.gain[1] > 0 for row in against) and not _blank(run):
         verdict, reference = "positive", min(done or against, key=lambda row: row.gain[0])
     else:
         verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
     better = [rows[name] for name in harmed]
     ships = max(better, key=lambda row: row.validation).name if better else "adapted"
     beaten = {entry.row.name: entry for entry in others}[reference.name]
-    head = take("heads", task.head)
-    slices = tuple(
-        Slice(name, int(at.sum()), float(adapted.outcomes[:, at].mean()), float(beaten.outcomes[:, at].mean()))
-        for name, at in head.slices(head.array(part.targets, len(task.outputs)), task.outputs)
-    )
     return Report(
         task=task.key, run=run.key, metric=task.metric, verdict=verdict,
         sentence=_sentence(task, run, verdict, rows["adapted"], reference, rows["scratch"], ships, len(part)),
         reference=reference.name, gain=reference.gain, rows=tuple(rows.values()), ships=ships,
         seeds=tuple(each.seed for each in runs), looks=sum(len(each.history) for each in runs) + rows["scratch"].trials,
-        test_openings=openings, n_test=len(part), slices=slices, runs=tuple(each.key for each in runs),
-        notes=_notes(rows, runs, task, openings),
+        test_openings=openings, n_test=len(part), slices=_slices(task, part, adapted, beaten),
+        runs=tuple(each.key for each in runs),
+        notes=(*_beside(task, adapted, beaten), *_notes(rows, runs, task, openings)),
     )  # fmt: skip
 
 
@@ -82,43 +80,78 @@ def _sentence(
     task: Task, run: Run, verdict: str, adapted: Row, reference: Row, scratch: Row, ships: str, count: int
 ) -> str:
     """The verdict, for someone who has to decide and has never trained a model."""
-    said, many = take("heads", task.head).said, take("modalities", task.modality).WORD[1]
-    gain, low, high = (100 * value for value in reference.gain)
-    rival = _called(reference)
-    shown = f"{abs(gain):.1f} points (95 % interval {low:.1f} to {high:.1f})"
+    many, metric = take("modalities", task.modality).WORD[1], task.metric
+    rival, start = _called(reference), run.plan.backbone.id
+
+    def said(row: Row) -> str:
+        return str(take("heads", task.head).said(row.score, metric))
+
+    gain, low, high = (figures.gain(value, metric) for value in reference.gain)
+    shown = f"{gain}{figures.points(metric)} (95 % interval {low} to {high})"
     if verdict == "positive":
         ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
         text = (
-            f"Transfer helped: starting from {run.plan.backbone.id}, the model is {said(adapted.score, task.metric)} "
-            f"{count} {many} it has never seen; that beats the best "
-            f"{'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
+            f"Transfer helped: starting from {start}, the model is {said(adapted)} {count} {many} it has never seen; "
+            f"that beats the best {'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
         )
         if ahead:
-            text += f" Over {_called(scratch)}, the gain is {100 * scratch.gain[0]:.1f} points so far."
+            so_far = f"{figures.gain(scratch.gain[0], metric)}{figures.points(metric)}"
+            text += f" Over {_called(scratch)}, the gain is {so_far} so far."
+    elif _blank(run):
+        text = (
+            f"Nothing was transferred, since {start} has no pretrained weights: the model is {said(adapted)} {count} "
+            f"{many} it has never seen, {rival} {said(reference)} them; the gain is {shown}."
+        )
     elif verdict == "negative":
         text = (
-            f"Transfer hurt: {rival} is {said(reference.score, task.metric)} {count} unseen {many}, and the model "
-            f"adapted from {run.plan.backbone.id} {said(adapted.score, task.metric)} them; the difference is "
-            f"{gain:.1f} points (95 % interval {low:.1f} to {high:.1f})."
+            f"Transfer hurt: {rival} is {said(reference)} {count} unseen {many}, and the model adapted from {start} "
+            f"{said(adapted)} them; the difference is {shown}."
         )
     else:
-        sd = (high - low) / 100 / 3.92 * math.sqrt(count)
+        sd = (reference.gain[2] - reference.gain[1]) / 3.92 * math.sqrt(count)
         enough = stats.needed(reference.gain[0], sd)
         text = (
             f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
-            f"{said(adapted.score, task.metric)} them, {rival} {said(reference.score, task.metric)} them; "
-            f"the gain is {gain:.1f} points "
-            f"(95 % interval {low:.1f} to {high:.1f})."
-            + (
-                f" If the gain is real, about {max(enough, count + 1)} would show it."
-                if gain > 0 and enough and count >= FEWEST
-                else ""
-            )
+            f"{said(adapted)} them, {rival} {said(reference)} them; the gain is {shown}."
         )
+        if reference.gain[0] > 0 and enough and count >= FEWEST:
+            text += f" If the gain is real, about {max(enough, count + 1)} would show it."
     if ships != "adapted":
         name = SHIPPED.get(ships) or f"{take('baselines', ships).CALLED} ({ships})"
         text += f" What ships instead is {name}."
     return text
+
+
+def _blank(run: Run) -> bool:
+    """Whether the run started from no weights at all, so that there was nothing to transfer."""
+    return run.plan.backbone.id.startswith("blank/")
+
+
+def _slices(task: Task, part: Part, adapted: Entry, beaten: Entry) -> tuple[Slice, ...]:
+    """How both do on the subsets that the head tells apart."""
+    head = take("heads", task.head)
+    metric = getattr(head, "SLICED", "") or task.metric
+
+    def score(entry: Entry, at: np.ndarray) -> float:
+        rows = [head.within(y, at) if head.ROWS else at for _, y in entry.answers]
+        each = zip(entry.answers, rows, strict=True)
+        return float(np.mean([head.metric(logits[kept], y[kept], metric, task.outputs) for (logits, y), kept in each]))
+
+    named = head.slices(head.array(part.targets, len(task.outputs)), task.outputs)
+    return tuple(Slice(name, int(at.sum()), score(adapted, at), score(beaten, at), metric) for name, at in named)
+
+
+def _beside(task: Task, adapted: Entry, beaten: Entry) -> list[str]:
+    """What the head tells beside the metric, such as errors in the user's unit, of the runs that would ship."""
+    head = take("heads", task.head)
+    if not hasattr(head, "beside"):
+        return []
+    mine, its = (head.beside(*entry.answers[0], task.outputs) for entry in (adapted, beaten))
+    rival = _called(beaten.row)
+    return [
+        f"{where[0].upper()}{where[1:]}, the adapted model is {says}, {rival} {other}."
+        for (where, says), (_, other) in zip(mine, its, strict=True)
+    ]
 
 
 def _called(row: Row) -> str:
@@ -133,6 +166,8 @@ def _notes(rows: dict[str, Row], runs: list[Run], task: Task, openings: tuple[st
     ]
     if len(runs) == 1:
         notes.append("One seed was compared: the interval covers the choice of test examples, not of seeds.")
+    if _blank(runs[0]):
+        notes.append(f"Another task can start from what this run has learned: --backbone checkpoint/{runs[0].key}.")
     scratch = rows["scratch"]
     if scratch.state == "unfinished":
         notes.append(

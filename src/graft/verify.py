@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import Meter, adapt, belongs, logits
-from graft.build import build, reading
-from graft.core import home
+from graft.build import build, reading, suited
+from graft.core import figures, home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
 from graft.core.errors import GraftError
@@ -56,11 +56,12 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
 def fitting(task: Task) -> list[str]:
     """The baselines that there are for this kind of example and head."""
     found = {name: take("baselines", name) for name in names("baselines")}
+    labelled = getattr(take("heads", task.head), "LABELLED", True)
     return [
         name
         for name, method in found.items()
         if task.modality in (method.MODALITIES or (task.modality,))
-        and task.head in getattr(method, "HEADS", (task.head,))
+        and task.head in getattr(method, "HEADS", (task.head,) * labelled)
     ]
 
 
@@ -105,14 +106,15 @@ def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
 
 
 def _transferred(name: str, task: Task, runs: list[Run], part: Part, share: np.ndarray) -> Entry:
-    outcomes = np.stack([_outcomes(task, *logits(task, run, part)) for run in runs])
+    answers = [logits(task, run, part) for run in runs]
+    outcomes = np.stack([_outcomes(task, *each) for each in answers])
     mean = Cost(
         seconds=float(np.mean([run.cost.seconds for run in runs])),
         cpu_seconds=float(np.mean([run.cost.cpu_seconds for run in runs])),
         peak_bytes=max(run.cost.peak_bytes for run in runs),
     )
-    row = _row(name, outcomes, share, float(np.mean([run.score for run in runs])), mean)
-    return Entry(replace(row, transfers=True, run=runs[0].key), outcomes)
+    row = _row(name, task, outcomes, share, float(np.mean([run.score for run in runs])), mean)
+    return Entry(replace(row, transfers=True, run=runs[0].key), answers, outcomes)
 
 
 def _outcomes(task: Task, answers: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -120,35 +122,50 @@ def _outcomes(task: Task, answers: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(take("heads", task.head).outcomes(answers, y, task.metric, task.outputs), np.float64)
 
 
-def _row(name: str, outcomes: np.ndarray, share: np.ndarray, validation: float, cost: Cost) -> Row:
+def _row(name: str, task: Task, outcomes: np.ndarray, share: np.ndarray, validation: float, cost: Cost) -> Row:
     score, low, high = stats.interval(outcomes, share)
+    if figures.is_share(task.metric):  # pseudo-values reach beyond
+        low, high = max(low, 0.0), min(high, 1.0)
     return Row(name, score, low, high, validation, cost=cost)
 
 
 def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     """A file of the `baselines` shelf, fitted on the training part; its state is kept, to be shipped if it wins."""
-    meter, method, head = Meter(), take("baselines", name), take("heads", task.head)
+    meter, method, head, parts = Meter(), take("baselines", name), take("heads", task.head), (task.val, part)
     state_key = key("baseline", graft.__version__, name, task.key)
     place = home.folder("runs", state_key) / "weights.safetensors"
-    count = len(task.outputs)
     if not place.is_file():
-        x = described(name, task, task.train)
-        state = method.fit(x, head.array(task.train.targets, count), head, count, task.seed)
+        state = {at: np.ascontiguousarray(array) for at, array in _fitted(name, task).items()}  # written as it lies
         with home.placed(place) as draft:
             save_file(state, draft, metadata={"cost": to_json(meter.cost())})
     with safe_open(place, "np") as file:
         cost = from_json(Cost, file.metadata()["cost"])
     state = load_file(place)
-    val, test = (_spread(head, each, method.predict(state, described(name, task, each))) for each in (task.val, part))
-    score = head.metric(val, head.array(task.val.targets, count), task.metric, task.outputs)
-    outcomes = _outcomes(task, test, head.array(part.targets, count))[None]
-    row = _row(name, outcomes, share, score, cost)
-    return Entry(replace(row, run=state_key), outcomes)
+    val, test = (_answered(head, task, each, method.predict(state, described(name, task, each))) for each in parts)
+    score = head.metric(*val, task.metric, task.outputs)
+    outcomes = _outcomes(task, *test)[None]
+    row = _row(name, task, outcomes, share, score, cost)
+    return Entry(replace(row, run=state_key), [test], outcomes)
 
 
-def _spread(head: Any, part: Part, answers: np.ndarray) -> np.ndarray:
-    """A baseline answers for examples: where every word is asked for, each has the answer of its example."""
-    return np.repeat(answers, [len(target) for target in part.targets], axis=0) if head.ROWS else answers  # type: ignore[arg-type]
+def _fitted(name: str, task: Task) -> dict[str, np.ndarray]:
+    """A baseline's state, learned from the training part; thresholds, where there are such, by the validation part."""
+    method, head, count = take("baselines", name), take("heads", task.head), len(task.outputs)
+    x = described(name, task, task.train)
+    state: dict[str, np.ndarray] = method.fit(x, head.array(task.train.targets, count), head, count, task.seed)
+    offset = getattr(method, "OFFSET", "bias")  # what is added to every answer
+    if hasattr(head, "thresholds") and offset in state:
+        val = method.predict(state, described(name, task, task.val))
+        state[offset] = state[offset] - head.thresholds(val, head.array(task.val.targets, count))
+    return state
+
+
+def _answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Answers with the targets beside them; where every word is asked for, each has the answer of its example."""
+    y = head.array(part.targets, len(task.outputs))
+    if not head.ROWS:
+        return answers, y
+    return np.repeat(answers, [len(target) for target in y], axis=0), head.by_row(y)
 
 
 def described(name: str, task: Task, part: Part) -> Any:
@@ -186,12 +203,19 @@ def described(name: str, task: Task, part: Part) -> Any:
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> Entry:
     """The same architecture from random weights: three rates tried, the best by validation with the time left."""
     start = run.plan.backbone
-    backbone = replace(start, input=take("modalities", task.modality).smaller(start.input))
+    backbone = suited(replace(start, input=take("modalities", task.modality).smaller(start.input)), task)
     try:
         chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
     except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size
         backbone = start
         chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
+    if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
+        plan = Plan(backbone, task.head, "random weights", (exact_head(task),), run.plan.form, pretrained=False)
+        final = adapt(task, plan, run.seed)
+        answers = logits(task, final, part)
+        outcomes = _outcomes(task, *answers)[None]
+        row = _row("scratch", task, outcomes, share, final.score, final.cost)
+        return Entry(replace(row, note="random weights, as they are", run=final.key), [answers], outcomes)
     speed = training(task, backbone, chain, pretrained=False)
     size = 32 if len(task.train) >= 256 else 16
     validation = len(task.val) / len(task.train) * (speed.prepare + speed.step / 3)  # a forward pass: a third of a step
@@ -216,13 +240,14 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
         seconds=sum(one.cost.seconds for one in (*trials.values(), final)),
         cpu_seconds=sum(one.cost.cpu_seconds for one in (*trials.values(), final)),
     )
-    outcomes = _outcomes(task, *logits(task, final, part))[None]
+    answers = logits(task, final, part)
+    outcomes = _outcomes(task, *answers)[None]
     note = f"{_terms(backbone, start)}{len(final.history) - 1} epochs, rates tried: " + ", ".join(
-        f"{rate:g} ({trial.score:.3f})" for rate, trial in trials.items()
+        f"{rate:g} ({figures.plain(trial.score, task.metric)})" for rate, trial in trials.items()
     )
-    row = _row("scratch", outcomes, share, final.score, cost)
-    row = replace(row, budget=seconds, trials=len(RATES), state=_state(final), note=note, run=final.key)
-    return Entry(row, outcomes)
+    row = _row("scratch", task, outcomes, share, final.score, cost)
+    row = replace(row, budget=seconds, trials=len(RATES), state=_state(final, task), note=note, run=final.key)
+    return Entry(row, [answers], outcomes)
 
 
 def _terms(backbone: Backbone, start: Backbone) -> str:
@@ -234,12 +259,13 @@ def _terms(backbone: Backbone, start: Backbone) -> str:
     return "".join(f"{term}, " for term in ([f"fed {fed}"] if fed else []) + others if "[" not in term)
 
 
-def _state(run: Run) -> str:
+def _state(run: Run, task: Task) -> str:
     """Saturated: it knows its training part by heart and validation stood still for the last third of the epochs."""
     epochs = [epoch for epoch in run.history if epoch.epoch]
     if len(epochs) < 6:
         return "unfinished"
     third = len(epochs) // 3
     before, after = (max(epoch.val_score for epoch in part) for part in (epochs[:-third], epochs[-third:]))
-    known = max(epoch.score for epoch in epochs[-third:]) >= 0.99
+    by_heart = 0.99 if figures.best(task.metric) else 0.01 * run.history[0].val_score  # of the error it began with
+    known = max(epoch.score for epoch in epochs[-third:]) >= by_heart
     return "saturated" if known and after <= before else "unfinished"

@@ -1,8 +1,12 @@
 """Nouns in words, for a person at a terminal."""
 
+import shlex
 from typing import Any
 
+from graft.core import figures
 from graft.core.nouns import Artifact, Ranking, Report, Task
+
+PARTS = 12  # slices that are shown
 
 
 def task(task: Task) -> str:
@@ -12,7 +16,7 @@ def task(task: Task) -> str:
     kind = {"classification": "classes", "regression": "quantities"}.get(task.head, "labels")
     lines = [
         f"{task.name}: {len(task.outputs)} {kind} ({some}); "
-        f"{len(task.train)} train, {len(task.val)} validation, {len(task.test)} test; {task.metric.replace('_', ' ')}"
+        f"{len(task.train)} train, {len(task.val)} validation, {len(task.test)} test; {figures.called(task.metric)}"
     ]
     for word, entries in (("left out", audit.skipped), ("copies kept together", audit.moved)):
         if entries:
@@ -31,8 +35,14 @@ def ranking(ranking: Ranking) -> str:
     """Backbones, best first, with their stage curves."""
     lines = []
     for one in ranking.evidence:
-        scores = "  ".join(f"{name} {value:.3f}" for name, value in one.scores.items())
-        curve = " → ".join(f"{stage.stage} {stage.score:.2f}" for stage in one.stage_curve)
+        shown = {name: f"{value:.3f}" for name, value in one.scores.items()}
+        shown |= {"probe": figures.plain(one.scores["probe"], ranking.metric)}
+        scores = "  ".join(f"{name} {value}" for name, value in shown.items())
+        if one.domain_distance is not None:
+            scores += f"  domain distance {one.domain_distance:.2f}"
+        curve = " → ".join(
+            f"{stage.stage} {figures.plain(stage.score, ranking.metric, 2)}" for stage in one.stage_curve
+        )
         seen = "" if one.n_used == one.n_train else f"  (dropped after {one.n_used} examples)"
         lines += [f"{one.backbone.id:<28} {scores}  [{one.backbone.license}]{seen}", f"{'':<28} {curve}"]
     return "\n".join([*lines, *ranking.why])
@@ -40,30 +50,47 @@ def ranking(ranking: Ranking) -> str:
 
 def report(report: Report) -> str:
     """The verdict and its rows."""
-    return f"{report.sentence}\n\n{rows(report)}"
+    return "\n\n".join([report.sentence, rows(report), *([slices(report)] if report.slices else [])])
 
 
 def rows(report: Report) -> str:
     """What was compared, best first."""
-    lines = [f"On {report.n_test} test examples, in look number {len(report.test_openings)} at them:"]
+    lines = [
+        f"{figures.called(report.metric).capitalize()} on {report.n_test} test examples, "
+        f"in look number {len(report.test_openings)} at them:"
+    ]
     for row in sorted(report.rows, key=lambda row: -row.score):
-        gain = (
-            ""
-            if row.name == "adapted"
-            else f"  gain over it {100 * row.gain[0]:+.1f} ({100 * row.gain[1]:+.1f} to {100 * row.gain[2]:+.1f})"
-        )
+        over, low, high = (figures.gain(value, report.metric, sign=True) for value in row.gain)
+        gain = "" if row.name == "adapted" else f"  gain over it {over} ({low} to {high})"
         given = f", given {row.budget:.0f} s, {row.state}; {row.note}" if row.budget else ""
-        lines.append(
-            f"  {row.name.replace('_', ' '):<13} {100 * row.score:5.1f} % ({100 * row.low:.1f} to {100 * row.high:.1f})"
-            f"{gain}  [{row.cost.cpu_seconds:.0f} CPU s{given}]"
-        )
+        score = figures.score(row.score, report.metric)
+        around = figures.interval(row.low, row.high, report.metric)
+        name = row.name.replace("_", " ")
+        lines.append(f"  {name:<13} {score:>7} ({around}){gain}  [{row.cost.cpu_seconds:.0f} CPU s{given}]")
     return "\n".join([*lines, *(f"  {note}" for note in report.notes)])
 
 
-def artifact(artifact: Artifact) -> str:
-    """What ships, and how to use it."""
+def slices(report: Report) -> str:
+    """How it does on parts of the test examples, worst first, beside the row that decides."""
+    metric, named = report.slices[0].metric, report.reference.replace("_", " ")
+    lines = [f"Part by part ({figures.called(metric)}; in brackets {named}):"]
+    for one in sorted(report.slices, key=lambda one: one.score)[:PARTS]:
+        score, other = (figures.score(value, metric) for value in (one.score, one.reference))
+        lines.append(f"  {score:>7} ({other})  {one.name}, {one.count} examples")
+    if len(report.slices) > PARTS:
+        lines.append(f"  … and {len(report.slices) - PARTS} more")
+    return "\n".join(lines)
+
+
+def artifact(artifact: Artifact, example: str = "") -> str:
+    """What ships, and how to use it, on an example if there is one."""
     files = ", ".join(sorted(artifact.files))
-    return f"{artifact.sentence}\n\n{artifact.path} holds the model ({files}). Use it:\n  {artifact.predict}"
+    found = "".join(
+        f"{group.name} ({group.count}): {', '.join(group.terms)}\n    such as {', '.join(group.examples)}\n"
+        for group in artifact.groups
+    )
+    use = f"graft predict {artifact.path} {shlex.quote(example)}" if example else artifact.predict
+    return f"{artifact.sentence}\n\n{found}{artifact.path} holds the model ({files}). Use it:\n  {use}"
 
 
 def answer(answer: dict[str, Any]) -> str:

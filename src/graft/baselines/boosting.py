@@ -14,7 +14,9 @@ from scipy.special import log_softmax
 from graft.data.numbers import robust
 
 MODALITIES = ("vector",)
+CALLED = "a model of boosted trees on the columns"
 RAGGED = False
+OFFSET = "start"  # what is added to every answer
 RATE = 0.05  # what each tree adds
 ROUNDS = (150, 500)  # trees for each output: as many where no rows are spared, else at most
 TREES = 4000  # of all outputs together at most

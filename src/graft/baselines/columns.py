@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from graft.data.numbers import robust
 
 MODALITIES = ("vector",)
+CALLED = "a linear model on the columns"
 RAGGED = False
 CLIP = 8.0  # spreads from the middle, beyond which more is no more
 HOLES = (0.01, 0.99)  # share of a column's values that may be missing for their being missing to tell something

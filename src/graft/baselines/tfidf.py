@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Hashes = NDArray[np.uint64]
 
 MODALITIES = ("text",)
+CALLED = "a linear model on words"
 HEADS = ("classification", "multilabel", "regression")  # one answer for each text; words are not told apart by place
 RAGGED = True
 SPACELESS = (

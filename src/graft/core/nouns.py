@@ -117,6 +117,7 @@ class Ranking:
     untried: tuple[str, ...] = ()  # candidates that there was no time for
     seconds: float = 0.0
     why: tuple[str, ...] = ()
+    metric: str = "accuracy"  # of the probes
 
     def __len__(self) -> int:
         return len(self.evidence)
@@ -271,6 +272,16 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Examples that belong together though nobody said so."""
+
+    name: str
+    count: int  # of training examples
+    examples: tuple[str, ...]  # items that stand for it, the nearest to its centre first
+    terms: tuple[str, ...] = ()  # words that set it apart, the most telling first
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What do we ship? A folder that stands alone."""
 
@@ -282,3 +293,4 @@ class Artifact:
     files: dict[str, str]  # name → sha256
     parity: float  # largest difference of a logit between memory and a fresh process
     predict: str  # the command that uses it
+    groups: tuple[Group, ...] = ()  # that were found, where nobody named any

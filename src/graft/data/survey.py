@@ -1,5 +1,6 @@
 """Which columns of a table are values to learn from: numbers, and words with few levels; the rest is said."""
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -104,6 +105,15 @@ def word(cell: Any, missing: Collection[str] = MISSING) -> str:
         return str(cell).lower()
     text = str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell).strip()
     return "" if text.casefold() in {mark.casefold() for mark in missing} else text
+
+
+def levels(categories: Mapping[str, tuple[str, ...]], words: Mapping[str, str]) -> NDArray[np.float64]:
+    """A 1 at the level that stands there, 0 at the others; NaN where nothing does. Columns in order of their names."""
+    found: list[float] = []
+    for name in sorted(categories):
+        said = words.get(name, "")
+        found += [float(said == level) if said else math.nan for level in categories[name]]
+    return np.array(found, np.float64)
 
 
 def _places(place: Path, suffixes: Sequence[str]) -> list[tuple[Path, str]]:

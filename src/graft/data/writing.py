@@ -1,6 +1,7 @@
 """Written text: bytes of unknown encoding to characters, how much it says, and what it is like."""
 
 import codecs
+import re
 import zlib
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from graft.core.errors import DataError
 
 FEWEST = 12  # words below which two texts may agree by chance: they get no hash
+WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 BROAD = 0x2E80  # from here on characters are words of their own: Chinese, Japanese
 
 
@@ -39,6 +41,12 @@ def words(text: str) -> int:
     """Words of a text; in writing without spaces, half its characters."""
     broad = sum(ord(character) >= BROAD for character in text[:2000])
     return max(len(text.split()), broad // 2)
+
+
+def terms(text: str) -> list[str]:
+    """Lower-case words of three letters or more, and characters of scripts that need no spaces: what a text is about."""
+    found = WORD.findall(text.lower())
+    return [word for word in found if len(word) > 2 or ord(word[0]) >= BROAD]
 
 
 def simhash(text: str) -> int:

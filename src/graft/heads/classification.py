@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 METRICS = ("accuracy", "balanced_accuracy")
 ROWS = False
 KIND = "softmax"
+SLICED = "accuracy"  # what a slice is judged by: of one class, the share that is right
 UNEVEN = 3.0  # largest class over smallest, from which the metric counts every class alike
 
 

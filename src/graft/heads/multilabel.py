@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 METRICS = ("sample_f1", "micro_f1", "macro_f1", "mean_average_precision")
 ROWS = False
 KIND = "sigmoid"
+SLICED = "sample_f1"  # what a slice is judged by
 SEPARATORS = "|;,"  # in this order: a text is split at the first that a column holds, so names may hold the later ones
 SAID = {
     "sample_f1": "mean F1 of an example's labels",
@@ -102,7 +103,12 @@ def finish(module: Any, logits: np.ndarray, y: np.ndarray) -> None:
     import torch
 
     with torch.no_grad():
-        module.bias -= torch.as_tensor(binary.thresholds(logits, y), dtype=module.bias.dtype, device=module.bias.device)
+        module.bias -= torch.as_tensor(thresholds(logits, y), dtype=module.bias.dtype, device=module.bias.device)
+
+
+def thresholds(logits: np.ndarray, y: np.ndarray) -> Array:
+    """The logit (K,) above which each label is best given, by validation logits (n, K): what baselines choose too."""
+    return binary.thresholds(logits, y)
 
 
 def weigh(y: np.ndarray, outputs: int, balanced: bool) -> NDArray[np.float32] | None:

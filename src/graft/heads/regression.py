@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.core.errors import DataError, PlanError, nearest
+from graft.core.figures import number
 from graft.model import ridge
 from graft.model.linear import Linear
 from graft.model.outcomes import pseudo
@@ -20,9 +21,11 @@ Array = NDArray[np.float64]
 METRICS = ("r2", "rmse", "mae")
 ROWS = False
 KIND = "squared"
+SLICED = "mae"  # what a slice is judged by: within one, the variance is another
 BINS, MEMBERS = 5, 10  # strata of a split, at most, and how many examples each has at least
 OFFSET = 1e5  # spreads between zero and the mean beyond which float32 no longer tells the targets apart (to 0.6 %)
 SIZES = 1e-15, 1e15  # spreads whose squares float32 holds
+NO_WORSE = -0.05  # R² of a constant that is not quite the mean of these targets
 TAIL, HEAVY = 0.01, 0.5  # the most extreme hundredth of the targets, and the share of the variance that is too much
 
 
@@ -171,9 +174,19 @@ def share(y: np.ndarray, name: str = METRICS[0]) -> Array:
 def said(score: float, metric: str) -> str:
     """A score in words."""
     if metric == "r2":
-        explains = f"able to explain {100 * score:.1f} % of the variance (R²)"
-        return f"{explains if score >= 0 else f'worse than the mean as an answer (R² {score:.2f})'} on"
-    return f"off by {-score:.3g} {'on average (MAE)' if metric == 'mae' else '(RMSE)'} on"
+        if score >= 0:
+            return f"able to explain {100 * score:.1f} % of the variance (R²) on"
+        return f"{'no better' if score > NO_WORSE else 'worse'} than the mean as an answer (R² {score:.3f}) on"
+    return f"off by {number(-score)} {'on average (MAE)' if metric == 'mae' else '(RMSE)'} on"
+
+
+def beside(logits: np.ndarray, y: np.ndarray, names: Sequence[str]) -> list[tuple[str, str]]:
+    """What is told of each target beside the metric: how far off the answers are, in its own unit."""
+    errors = np.abs(logits.astype(np.float64) - y).mean(0)
+    return [
+        (f"in the unit of {name}", f"off by {number(error)} on average")
+        for name, error in zip(names, errors, strict=True)
+    ]
 
 
 def slices(y: np.ndarray, names: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:

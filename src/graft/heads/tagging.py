@@ -27,6 +27,7 @@ Whole = NDArray[np.int64]
 METRICS = ("entity_f1", "token_accuracy")
 ROWS = True
 KIND = "softmax"
+SLICED = ""  # what a slice is judged by: the task's own metric
 MOST = 20_000  # tagged words that the exact head learns from, at most: examples drawn by the seed
 
 
@@ -143,7 +144,7 @@ def solve(
 
     Shape: x (T, D), y (T, 2).
     """
-    y = _rows(y)
+    y = by_row(y)
     tagged = np.flatnonzero(y[:, 0] >= 0)
     if len(tagged) > MOST:
         owner = y[tagged, 1]
@@ -242,7 +243,13 @@ def answer(logits: np.ndarray, names: Sequence[str], words: np.ndarray | None = 
     return told
 
 
-def _rows(y: np.ndarray) -> Whole:
+def within(y: Whole, examples: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which rows of targets (T, 2) belong to the examples (n,) that are marked."""
+    kept: NDArray[np.bool_] = examples[np.unique(y[:, 1], return_inverse=True)[1]]
+    return kept
+
+
+def by_row(y: np.ndarray) -> Whole:
     """Targets as `aligned` gives them (T, 2); those of `array` have a row for every word."""
     if y.dtype != object:
         return y
@@ -252,13 +259,13 @@ def _rows(y: np.ndarray) -> Whole:
 
 def _words(y: np.ndarray, outputs: int) -> Whole:
     """How many words have each tag (K,)."""
-    tags = _rows(y)[:, 0]
+    tags = by_row(y)[:, 0]
     return np.bincount(tags[tags >= 0], minlength=outputs)
 
 
 def _examples(y: np.ndarray) -> tuple[Whole, NDArray[np.bool_], Whole, int]:
     """Each tagged row's example, counted from 0 without gaps; which rows these are; their tags; how many examples."""
-    rows = _rows(y)
+    rows = by_row(y)
     known, number = np.unique(rows[:, 1], return_inverse=True)
     tagged: NDArray[np.bool_] = rows[:, 0] >= 0
     return number[tagged], tagged, rows[tagged, 0], len(known)

@@ -171,6 +171,11 @@ def remarks(input: Input, reading: Reading, examples: Iterable[Example]) -> Iter
         )
 
 
+def words(example: Example) -> list[str]:
+    """What a text is about, to tell groups of them apart."""
+    return writing.terms(example if isinstance(example, str) else " ".join(example))
+
+
 def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
     """One window of half the length: a network that has learned nothing yet has enough to learn from that."""
     return {**input, "window": max(32, parse(input).window // 2), "most": 1}

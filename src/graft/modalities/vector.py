@@ -6,7 +6,7 @@ it is fed those: what that table lacks is put at the middle of what the backbone
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import BackboneError, DataError, PlanError, nearest
-from graft.data import layout, survey, tables
+from graft.data import batches, layout, survey, tables
 from graft.data.columns import shown
 from graft.data.numbers import MISSING, evenly, numbers, robust
 
@@ -175,7 +175,7 @@ def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Values:
     if reading.log:
         values = np.sign(values) * np.log1p(np.abs(values))
     words = {name: survey.word(cells.get(name), reading.missing) for name in reading.categories}
-    return Values(reading.columns, np.concatenate([values, _levels(reading.categories, words)]), words)
+    return Values(reading.columns, np.concatenate([values, survey.levels(reading.categories, words)]), words)
 
 
 def prepare(example: Values, input: Input) -> dict[str, np.ndarray]:
@@ -203,6 +203,11 @@ def vary(example: Values, input: Input, rng: np.random.Generator) -> dict[str, n
 def example(input: Input, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Random prepared examples to trace a network with: x float32 (n, columns and levels)."""
     return {"x": rng.standard_normal((n, len(input.names)), np.float32)}
+
+
+def ship(examples: Sequence[Mapping[str, np.ndarray]], input: Input) -> dict[str, np.ndarray]:
+    """Prepared rows as one batch."""
+    return batches.stacked(examples, RAGGED)
 
 
 def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Values]) -> dict[str, Any]:
@@ -254,8 +259,8 @@ def remarks(input: Input, reading: Reading, examples: Iterable[Values]) -> Itera
 
 
 def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
-    """The same: numbers are cheap."""
-    return dict(input)
+    """Nothing of what another table was like: what learns from this one alone has its own columns and their middles."""
+    return {}
 
 
 def front(input: Input) -> "nn.Module":
@@ -274,7 +279,7 @@ def schema(input: Input) -> dict[str, dict[str, Any]]:
 def _matched(example: Values, input: Input) -> NDArray[np.float64]:
     """An example's values (columns and levels,) in the backbone's order, in its own units; NaN where it has none."""
     values = np.append(example.values[: len(example.names)], math.nan)[_places(example.names, input.columns)]
-    return np.concatenate([values, _levels(input.categories, example.words)])
+    return np.concatenate([values, survey.levels(input.categories, example.words)])
 
 
 @lru_cache(maxsize=16)
@@ -282,15 +287,6 @@ def _places(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.int64
     """Where each wanted column stands among the names; one past their end where it does not."""
     at = {name: index for index, name in enumerate(names)}
     return np.array([at.get(name, len(names)) for name in wanted], np.int64)
-
-
-def _levels(categories: Mapping[str, tuple[str, ...]], words: Mapping[str, str]) -> NDArray[np.float64]:
-    """A 1 at the level that stands there, all 0 at another one; NaN where nothing does."""
-    found: list[float] = []
-    for name in sorted(categories):
-        word = words.get(name, "")
-        found += [float(word == level) if word else math.nan for level in categories[name]]
-    return np.array(found, np.float64)
 
 
 def _json(text: bytes | str) -> Any:

@@ -16,7 +16,7 @@ from scipy.special import expit, log_expit
 from threadpoolctl import threadpool_limits
 
 from graft.core.errors import DataError
-from graft.model.linear import EXACT, PATH, PATIENCE, ROUGH, Array, Labels, Linear, Rows, _folds, _principal
+from graft.model.linear import EXACT, PATH, PATIENCE, ROUGH, Array, Labels, Linear, Rows, folded, principal
 from graft.model.outcomes import standard_error
 
 Outcomes = Callable[[Array, Labels], Array]
@@ -50,8 +50,8 @@ def fit(
     x, y, w = _checked(features, targets, weights)
     judge = outcomes or (lambda held, fold: ((held > 0) == (y > 0)).mean(1))
     with threadpool_limits(1, user_api="blas"):  # as in `linear.fit`
-        rows, turn, centre = _principal(x)
-        strength, values, start = _choose(rows, y, w, strengths, _folds(x, rarest(y), folds, seed), judge)
+        rows, turn, centre = principal(x)
+        strength, values, start = _choose(rows, y, w, strengths, folded(x, rarest(y), folds, seed), judge)
         head = _solve(rows, y, w, np.ones((1, len(y))), strength, start, EXACT)[0]
         weight = head[:, :-1] @ turn.T
     return Linear(weight, head[:, -1] - weight @ centre, strength, float(values.mean()), standard_error(values))

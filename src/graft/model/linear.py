@@ -64,8 +64,8 @@ def fit(
     """
     x, y, w = _checked(features, labels, classes, weights)
     with threadpool_limits(1, user_api="blas"):  # thousands of small products: waiting threads cost more than they do
-        rows, turn, centre = _principal(x)
-        strength, held, start = _choose(rows, y, w, classes, strengths, _folds(x, y, folds, seed), metric)
+        rows, turn, centre = principal(x)
+        strength, held, start = _choose(rows, y, w, classes, strengths, folded(x, y, folds, seed), metric)
         head = _solve(rows, y, w[None], strength, start, EXACT)[0]
         weight = head[:, :-1] @ turn.T
     right, share = held.argmax(1) == y, example_weights(y, metric)
@@ -86,7 +86,7 @@ def cross_predict(
     """Log-probabilities (N, C) of each row by a head that did not learn from it; arguments and errors as in `fit`."""
     x, y, w = _checked(features, labels, classes, weights)
     with threadpool_limits(1, user_api="blas"):
-        return _choose(_principal(x)[0], y, w, classes, strengths, _folds(x, y, folds, seed), metric)[1]
+        return _choose(principal(x)[0], y, w, classes, strengths, folded(x, y, folds, seed), metric)[1]
 
 
 def logits(weight: ArrayLike, bias: ArrayLike, features: ArrayLike) -> Array:
@@ -113,7 +113,7 @@ def _checked(x: ArrayLike, y: ArrayLike, classes: int, w: ArrayLike | None) -> t
     return features, labels, weights
 
 
-def _principal(x: Array) -> tuple[Array, Array, Array]:
+def principal(x: Array) -> tuple[Array, Array, Array]:
     """Scaled rows on their principal axes, with a column of ones (N, A+1); the map onto the axes (D, A); the mean (D,).
 
     Columns are divided by their spread, but hardly beyond that of the lowest tenth. A feature that is silent on these
@@ -139,7 +139,7 @@ def _principal(x: Array) -> tuple[Array, Array, Array]:
     return np.column_stack([z @ axes, np.ones(len(z))]), (scale / length)[:, None] * axes, centre
 
 
-def _folds(x: Array, y: Labels, folds: int, seed: int) -> Labels:
+def folded(x: Array, y: Labels, folds: int, seed: int) -> Labels:
     """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set.
 
     Copies go together, else a head would be asked for what it has learned by heart; unless there is little but copies.

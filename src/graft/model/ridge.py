@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from graft.core.errors import DataError
-from graft.model.linear import Array, Linear, _principal
+from graft.model.linear import Array, Linear, principal
 from graft.model.outcomes import standard_error
 
 Outcomes = Callable[[Array], Array]
@@ -46,7 +46,7 @@ def fit(
     """
     x, y = _checked(features, targets)
     with threadpool_limits(1, user_api="blas"):
-        rows, turn, centre = _principal(x)
+        rows, turn, centre = principal(x)
         rows = rows[:, :-1]  # the intercept is the mean: the rows are centred
         strength, held = _choose(rows, y, strengths, copies(x))
         squares = (rows**2).sum(0)
@@ -60,7 +60,7 @@ def cross_predict(features: ArrayLike, targets: ArrayLike, strengths: Sequence[f
     """What is predicted of each row (N, K) by a head that did not learn from it; arguments and errors as in `fit`."""
     x, y = _checked(features, targets)
     with threadpool_limits(1, user_api="blas"):
-        return _choose(_principal(x)[0][:, :-1], y, strengths, copies(x))[1]
+        return _choose(principal(x)[0][:, :-1], y, strengths, copies(x))[1]
 
 
 def copies(x: Array) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A linear layer that learns in standardised units and answers in the user's."""
+"""Heads that are more than a linear layer: numbers in the user's unit, and distances from centres."""
 
 import torch
 from numpy.typing import ArrayLike
@@ -37,3 +37,15 @@ class Scaled(nn.Module):
         with torch.no_grad():
             self.weight.copy_(slope / scale[:, None])
             self.bias.copy_((base - shift) / scale)
+
+
+class Nearest(nn.Module):
+    """(B, width) features → (B, outputs) squared distances from centres, as negative numbers: 2 c · x - |c|² - |x|²."""
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        plain = nn.Linear(width, outputs)
+        self.weight, self.bias = plain.weight, plain.bias  # 2 c and -|c|²
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight, self.bias) - (x**2).sum(1, keepdim=True)

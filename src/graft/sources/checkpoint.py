@@ -159,11 +159,21 @@ def _run(folder: Path) -> tuple[Run, Backbone]:
         start,
         id=f"checkpoint/{run.key if inside else folder}",
         accuracy=None,
+        pretrained_on=_schooled(start, folder / "task.json"),
         revision=run.key,
         sha256="",
         note=f"{start.id} adapted to {run.task}",
     )
     return run, backbone
+
+
+def _schooled(start: Backbone, account: Path) -> str:
+    """What a backbone was pretrained on, and after that on the task of a run's account."""
+    try:
+        task = str(json.loads(account.read_text(encoding="utf-8"))["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        task = "a task"
+    return task if start.pretrained_on in ("", "nothing") else f"{start.pretrained_on}, then {task}"
 
 
 def _artifact(folder: Path) -> Backbone:

@@ -1,25 +1,39 @@
 """The choice between the strategies, by numbers that it states."""
 
+from graft.core import figures
 from graft.core.costs import seconds
-from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import SHARE, deepest, exact_head, fine_tuning
+from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
+from graft.core.phases import SHARE, contrastive, deepest, exact_head, fine_tuning
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
+FEW_IN_ALL = 40  # the same where examples are of no one class
+KIND = ("text", "classification")
+FEWEST, MOST_FEW = 5, 64  # examples of the rarest class between which contrastive tuning of texts pays
 
 
 def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     """A linear probe where little can be gained or told, else LP-FT down to the stage that the budget reaches."""
     last, depth = evidence.stage_curve[-1], len(evidence.stage_curve)
     head = exact_head(task)
-    room = 1 - last.score
+    room, unit = figures.best(task.metric) - last.score, figures.points(task.metric)
+    left, noise = (figures.gain(value, task.metric) + unit for value in (room, last.error))
+    classes = evidence.per_class < evidence.n_train  # else an example has no one class
+    few, which = (FEW, "training examples of the rarest class") if classes else (FEW_IN_ALL, "training examples")
     first = deepest(task, evidence, budget)
-    if evidence.per_class < FEW:
-        why = f"The rarest class has {evidence.per_class} training examples, under {FEW}: only the head is fitted."
+    if task.head == "grouping":
+        why = "There are no labels to tune by: groups are looked for in the features as they are."
     elif room <= last.error:
         why = (
-            f"The probe's error, {room:.3f}, is within its standard error, {last.error:.3f}: "
-            "tuning could not show a gain."
+            f"What the probe leaves to gain, {left}, is within its standard error of {noise}: tuning could not show it."
         )
+    elif pulled := _few_texts(task, evidence, budget):
+        why = (
+            f"Texts, {evidence.per_class} training examples of the rarest class: with {FEWEST} to {MOST_FEW} contrastive "
+            "tuning beats a linear probe by 0 to 25 points on published sets (Tunstall et al. 2022)."
+        )
+        return Plan(evidence.backbone, task.head, "contrastive", (pulled, head), why=(why,))
+    elif evidence.per_class < few:
+        why = f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
     elif first is None:
         cost = seconds(task, evidence, (head, fine_tuning(task, evidence, budget, depth - 1, (head,))))
         why = (
@@ -29,10 +43,16 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     else:
         tuned = fine_tuning(task, evidence, budget, first, (head,))
         lines = [
-            f"The probe leaves {room:.3f} to gain, over its standard error of {last.error:.3f}, with "
-            f"{evidence.per_class} training examples of the rarest class: LP-FT.",
+            f"The probe leaves {left} to gain, over its standard error of {noise}, with {evidence.per_class} {which}: "
+            "LP-FT.",
             f"{depth - first} of {depth} stages learn, from {evidence.stage_curve[first].stage}: the most that fits "
             f"in {SHARE * budget.seconds:.0f} s. Where validation does not improve, the probe is kept.",
         ]
         return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=tuple(lines))
     return Plan(evidence.backbone, task.head, "linear_probe", (head,), why=(why,))
+
+
+def _few_texts(task: Task, evidence: Evidence, budget: Budget) -> Phase | None:
+    """The contrastive phase, where the task is of the kind that it pays for and the budget reaches it."""
+    few = FEWEST <= evidence.per_class <= MOST_FEW
+    return contrastive(task, evidence, budget) if few and (task.modality, task.head) == KIND else None
