@@ -179,7 +179,8 @@ class _Candidate:
             found = head.solve(
                 x, y, len(task.outputs), metric=task.metric, **({"names": task.outputs} if head.ROWS else {})
             )
-            name, size = cut.name.removeprefix("backbone."), 4 * int(np.prod(cut.shape))
+            rows = 1 if cut.unit == "example" else self.speed.rows
+            name, size = cut.name.removeprefix("backbone."), int(4 * rows * np.prod(cut.shape))
             self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
         x, y = tables[-1]
         others = SCORES if head.KIND == "softmax" and not head.ROWS else ()

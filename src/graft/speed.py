@@ -29,6 +29,7 @@ class Forward:
     prepare: float  # wall seconds of reading and preparing it
     stages: tuple[float, ...]  # wall seconds of each stage, forward
     saved: tuple[int, ...]  # bytes that each stage keeps of it for the backward pass
+    rows: float = 1.0  # tokens or windows that it has, in the mean
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
     def measure() -> Forward:
         inputs, _, prepare = read()
         taken = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
-        return Forward(prepare, tuple(taken), tuple(saved_bytes(chain)))
+        rows = float(inputs["length"].float().mean()) if "length" in inputs else 1.0
+        return Forward(prepare, tuple(taken), tuple(int(rows * size) for size in saved_bytes(chain)), rows)
 
     return form, home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
 

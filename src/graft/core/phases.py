@@ -67,8 +67,8 @@ def _affordable(task: Task, evidence: Evidence, budget: Budget, phase: Phase, be
     return max(0, min(wanted, int(epochs) * per_epoch))
 
 
-def contrastive(task: Task, evidence: Evidence, budget: Budget) -> Phase | None:
-    """Stages that learn that examples of one class belong together: all, or as many as the budget reaches; else None.
+def contrastive(task: Task, evidence: Evidence, budget: Budget) -> tuple[Phase, bool]:
+    """Stages that learn that examples of one class belong together, as many as the budget reaches; whether it does.
 
     The rate is what sentence encoders are tuned with; few steps are enough, since every batch holds all its pairs.
     """
@@ -81,5 +81,6 @@ def contrastive(task: Task, evidence: Evidence, budget: Budget) -> Phase | None:
     for first in range(depth):
         tried = replace(phase, train=(f"stages[{first}:]",), steps=steps, stored=first > 0)
         if seconds(task, evidence, (tried, exact_head(task))) <= SHARE * budget.seconds:
-            return tried
-    return None
+            return tried, True
+    last = f"stages[{depth - 1}:]"
+    return replace(phase, train=(last,), steps=FEWEST_STEPS // 2, stored=depth > 1), False

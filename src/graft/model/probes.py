@@ -53,8 +53,11 @@ def few(inputs: Tensors, count: int = TIMED) -> dict[str, torch.Tensor]:
 
 
 def saved_bytes(chain: Chain) -> list[int]:
-    """Bytes that one example makes each stage keep for the backward pass, weights not counted."""
-    network, rows = chain.network, len(chain.example.get("length", chain.example[chain.main]))
+    """Bytes that one row (an example, or its token or window) makes each stage keep for the backward pass.
+
+    Weights are not counted.
+    """
+    network, rows = chain.network, len(chain.example[chain.main])
     seen = {t.untyped_storage().data_ptr() for t in (*network.parameters(), *network.buffers())}
     kept = [0]
 

@@ -54,5 +54,7 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
 
 def _few_texts(task: Task, evidence: Evidence, budget: Budget) -> Phase | None:
     """The contrastive phase, where the task is of the kind that it pays for and the budget reaches it."""
-    few = FEWEST <= evidence.per_class <= MOST_FEW
-    return contrastive(task, evidence, budget) if few and (task.modality, task.head) == KIND else None
+    if not FEWEST <= evidence.per_class <= MOST_FEW or (task.modality, task.head) != KIND:
+        return None
+    phase, fits = contrastive(task, evidence, budget)
+    return phase if fits else None
