@@ -73,7 +73,7 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
             for cut, write in zip(cuts, writers, strict=True):
                 h, lengths = outputs[cut.name], batch["length"] if ragged and cut.unit != "example" else None
                 if pool and not aligned:
-                    h, lengths = pooled(h, lengths), None
+                    h, lengths = pooled(h, cut.channels, lengths), None
                 write([names[i] for i in at], h.numpy(), None if lengths is None else lengths.numpy())
             bar.update(len(at))
     if len(todo):
@@ -86,7 +86,7 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
 def _store(name: str, cut: Cut, pool: bool) -> Store:
     if pool and (len(cut.shape) > 1 or cut.unit != "example"):
         blank = torch.zeros(1, *cut.shape)
-        return open_store(key(name, "pooled"), "float32", tuple(pooled(blank).shape[1:]))
+        return open_store(key(name, "pooled"), "float32", tuple(pooled(blank, cut.channels).shape[1:]))
     return open_store(name, "float32", cut.shape)
 
 

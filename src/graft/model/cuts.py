@@ -32,6 +32,7 @@ class Cut:
     parameters: frozenset[str]  # reached so far: frozen when the boundary stands here
     modules: frozenset[str]  # whose last call is over
     unit: str = "example"  # what an entry of it is; see `Lay.unit`
+    channels: int = -1  # which dimension of `shape` they are, the others being positions: 0 or the last
 
 
 def first(output: Any) -> torch.Tensor:
@@ -124,19 +125,22 @@ def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x",
 
     over = {name: clock for name, clock, _, _ in calls}  # the last call's end
     often = {name for name in over if sum(name == other for other, *_ in calls) > 1}
-    chosen: dict[int, tuple[int, str, int, torch.Tensor]] = {}
+    chosen: dict[int, tuple[int, str, int, torch.Tensor, int]] = {}
+    told: dict[int, tuple[int, int]] = {}  # of outputs of so many dimensions: which is the channels', and how many
     for name, clock, flops, out in calls:
         storage = out.untyped_storage()._cdata
+        if at := _channels(module.get_submodule(name), out):
+            told[out.ndim] = at, out.shape[at]
         alive = {s for s, birth in watch.born.items() if birth <= clock < watch.read.get(s, NEVER)}
         # One cut per tensor: where it is first returned, or the outermost module around that place which returns it
         # too. A later view of it elsewhere is none: what else reads the tensor would miss it on resume.
         if name in often or alive != {storage}:
             continue
         if storage not in chosen or chosen[storage][1].startswith(f"{name}."):
-            chosen[storage] = (clock, name, flops, out)
+            chosen[storage] = (clock, name, flops, out, _kept(out, *told.get(out.ndim, (-1, 0))))
 
     cuts = []
-    for clock, name, flops, out in sorted(chosen.values(), key=lambda found: found[0]):
+    for clock, name, flops, out, channels in sorted(chosen.values(), key=lambda found: found[0]):
         modules = frozenset(n for n, end in over.items() if end <= clock)
         own = {f"{n}.{p}" for n in modules for p, _ in module.get_submodule(n).named_parameters(recurse=False)}
         mask = watch.reached.get(out.untyped_storage()._cdata, 0)
@@ -144,8 +148,30 @@ def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x",
         unit = lay.unit(out.shape) if lay else "example"
         if unit:
             shape = tuple(out.shape[2 if unit in ("packed", "padded") else 1 :])
-            cuts.append(Cut(name, shape, flops, frozenset(own | used), modules, unit))
+            cuts.append(Cut(name, shape, flops, frozenset(own | used), modules, unit, channels))
     return cuts
+
+
+def _channels(layer: nn.Module, out: torch.Tensor) -> int:
+    """Which dimension of a layer's output its channels are: the one as long as its weight; 0 where nothing tells."""
+    if isinstance(layer, nn.RNNBase):
+        return out.ndim - 1
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, torch.Tensor) or not weight.ndim or out.ndim < 3:
+        return 0
+    width = getattr(layer, "out_channels", len(weight))
+    # Where both ends are as long: convolutions and batch and group norms have them first, and so have maps.
+    before = weight.ndim > 2 or out.ndim > 3 or hasattr(layer, "num_features") or hasattr(layer, "num_groups")
+    order = (1, out.ndim - 1) if before else (out.ndim - 1, 1)
+    return next((at for at in order if out.shape[at] == width), 0)
+
+
+def _kept(out: torch.Tensor, at: int, width: int) -> int:
+    """Where the channels of the last layer before an output went: 0 or -1, within one example's output."""
+    ends = {1: 0, out.ndim - 1: -1}
+    if out.ndim > 2 and out.shape[at] != width:  # turned round since, if the other end is as long
+        at = next((other for other in ends if other != at and out.shape[other] == width), at)
+    return ends.get(at, -1)
 
 
 def group(cuts: list[Cut], most: int = 8) -> list[Cut]:

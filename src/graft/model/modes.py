@@ -1,7 +1,7 @@
-"""Small facts about modules and tensors: norms, maps, layout, content, pooling, eval mode, precision."""
+"""Small facts about modules and tensors: norms, layout, content, pooling, eval mode, precision."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,12 +11,6 @@ from torch import nn
 def is_norm(module: nn.Module) -> bool:
     """Whether a module normalises: batch norm of any kind, layer, group or RMS norm."""
     return "norm" in type(module).__name__.lower() and not any(True for _ in module.children())
-
-
-def is_map(shape: Iterable[int]) -> bool:
-    """Whether a shape is a stack of feature maps with the channels first: (B, C, h, w)."""
-    size = list(shape)
-    return len(size) == 4 and not (size[1] == size[2] != size[3])
 
 
 def layout(tensor: torch.Tensor) -> list[int]:
@@ -43,15 +37,16 @@ def detached(output: Any) -> Any:
     return torch.utils._pytree.tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, output)
 
 
-def pooled(h: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-    """One vector an example: the mean over positions of maps (either layout) or tokens, and over its rows.
+def pooled(h: torch.Tensor, channels: int = -1, lengths: torch.Tensor | None = None) -> torch.Tensor:
+    """One vector an example: the mean over positions of maps or tokens, and over its rows.
+
+    Args:
+        channels: which dimension of an entry they are; the mean is over the others.
 
     Shape: (B, …) → (B, D); with `lengths` (B,), the rows of each, (sum of lengths, …) → (B, D).
     """
-    if h.ndim == 4:
-        h = h.mean((2, 3)) if is_map(h.shape) else h.mean((1, 2))
-    else:
-        h = h.mean(1) if h.ndim == 3 else h.flatten(1)
+    if h.ndim > 2:
+        h = h.movedim(-1 if channels else 1, 1).flatten(2).mean(2)
     if lengths is None:
         return h
     owner = torch.arange(len(lengths)).repeat_interleave(lengths)

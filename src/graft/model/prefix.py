@@ -29,7 +29,7 @@ class Prefix:
         return self.cut is not None
 
     def ids(self) -> dict[str, str]:
-        """Content key of every stage's output up to the cut: weights, buffers, code versions, configuration, form."""
+        """Content key of every stage's output up to the cut: its shape, weights, buffers, code, configuration, form."""
         network = self.chain.network
         name, seen, ids = key("prefix", torch.__version__, self.form), set[str](), {}
         parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
@@ -43,6 +43,7 @@ class Prefix:
             seen |= state.keys()
             name = key(
                 name,
+                stage.shape,  # which depends on how long a window is, where no weight does
                 [installed(package) for package in packages],
                 [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
                 [str(config) for config in configs.values()],  # heads, epsilons: what no tensor shows
