@@ -15,11 +15,13 @@ from graft.core.keys import content_id, key
 from graft.core.nouns import Audit, Part, Sealed, Task
 from graft.core.shelf import names, take
 from graft.data import audit, files
-from graft.data.columns import records
-from graft.data.layout import Found, only_table, walk
-from graft.parts import Seen, apart, enough, parts
+from graft.data.columns import TABLES, records
+from graft.data.layout import Found, entries, only_table, walk
+from graft.parts import FEWEST, Seen, apart, enough, parts
 
 LOOKED = 50  # rows of a table that show what it holds
+ARRAYS = (".npz", ".npy")
+MANY = 20  # different numbers from which labels may be quantities
 LONGEST = 1000  # characters of the longest path
 
 
@@ -149,18 +151,31 @@ def load(
 def _kind(place: Path) -> str:
     """The modality that the data look like: by the endings of files, or else by the values in a table."""
     shelf = {name: take("modalities", name) for name in names("modalities")}
-    table = only_table(place)
+    table = _table(place)
     rows = records(table)[:LOOKED] if table else []
-    if table:
+    claiming = [name for name, one in shelf.items() if rows and hasattr(one, "claims") and one.claims(rows)]
+    if table and table.suffix.lower() in ARRAYS and claiming:  # which may hold signals too
+        return claiming[0]
+    if table and table.suffix.lower() not in ARRAYS:
         values = [value for row in rows for value in row.values() if isinstance(value, str)]
         endings = Counter(Path(value).suffix.lower() for value in values if len(value) < LONGEST)
     else:
-        endings = Counter(file.suffix.lower() for file in walk(place, Found()))
+        files = [place] if place.is_file() else walk(place, Found())
+        endings = Counter(file.suffix.lower() for file in files)
     score = {name: sum(endings[suffix] for suffix in one.SUFFIXES) for name, one in shelf.items()}
     if (best := max(score, key=score.__getitem__)) and score[best]:
         return best
-    claiming = [name for name, one in shelf.items() if rows and hasattr(one, "claims") and one.claims(rows)]
     return claiming[0] if claiming else "image"  # whose finder says what data should look like
+
+
+def _table(place: Path) -> Path | None:
+    """The table that shows what the data are: the only one, that of the training part, a file of arrays; else None."""
+    if place.is_file() and place.suffix.lower() not in TABLES:
+        return place if place.suffix.lower() in ARRAYS else None
+    if (one := only_table(place)) or place.is_file():
+        return one
+    tables = {entry.stem.lower(): entry for entry in entries(place) if entry.suffix.lower() in (*TABLES, *ARRAYS)}
+    return next((tables[name] for name in ("train", "training", "x") if name in tables), None)
 
 
 def _head(rows: list[Seen], asked: str | None, notes: list[str]) -> tuple[str, Any]:
@@ -171,11 +186,17 @@ def _head(rows: list[Seen], asked: str | None, notes: list[str]) -> tuple[str, A
     if any(isinstance(label, list) for label in labels):
         notes.append("The labels are lists: several may hold of one example (head multilabel).")
         return "multilabel", take("heads", "multilabel")
-    if len({str(label) for label in labels}) > 20 and all(_fraction(label) is not None for label in labels):
+    distinct = len({str(label) for label in labels})
+    if distinct > MANY and all(_fraction(label) is not None for label in labels):
         if any(_fraction(label) for label in labels):
             notes.append("The labels are numbers with fractions: they are quantities (head regression).")
             return "regression", take("heads", "regression")
+        if len(labels) < FEWEST * distinct:
+            notes.append(f"{distinct} whole numbers for {len(labels)} examples are quantities (head regression).")
+            return "regression", take("heads", "regression")
         notes.append("The labels are whole numbers, taken for classes; for quantities ask for the head regression.")
+    if any(isinstance(label, str) and "|" in label for label in labels):
+        notes.append("Some labels hold a |, and are taken for classes; for several labels ask for the head multilabel.")
     return "classification", take("heads", "classification")
 
 

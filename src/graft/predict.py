@@ -56,7 +56,8 @@ class Predictor:
             inputs: paths of files (a table or a recording may hold many examples), their bytes, or what else the
                 modality takes: texts, rows, arrays. One may be given as it is.
         """
-        single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or hasattr(inputs, "dtype")
+        several = getattr(self.modality, "FLAT", False) and getattr(inputs, "ndim", 1) > 1  # an array of rows
+        single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or (hasattr(inputs, "dtype") and not several)
         answers: list[dict[str, Any]] = []
         found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
         for shown, logits in self._logits(found):

@@ -7,13 +7,14 @@ from graft.core import figures
 from graft.core.nouns import Artifact, Ranking, Report, Task
 
 PARTS = 12  # slices that are shown
+KINDS = {"classification": ("class", "classes"), "regression": ("quantity", "quantities"), "tagging": ("tag", "tags")}
 
 
 def task(task: Task) -> str:
     """What was found in the data."""
     audit = task.audit
     some = ", ".join(task.outputs[:8]) + (", …" if len(task.outputs) > 8 else "")
-    kind = {"classification": "classes", "regression": "quantities"}.get(task.head, "labels")
+    kind = KINDS.get(task.head, ("label", "labels"))[len(task.outputs) > 1]
     lines = [
         f"{task.name}: {len(task.outputs)} {kind} ({some}); "
         f"{len(task.train)} train, {len(task.val)} validation, {len(task.test)} test; {figures.called(task.metric)}"

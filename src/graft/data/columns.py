@@ -1,8 +1,12 @@
 """Tables as files hold them: their rows, and which columns are labels, parts and groups."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from graft.core.errors import DataError, nearest
 from graft.data import tables
@@ -91,6 +95,13 @@ def named(place: Path, columns: Sequence[str], asked: str | None, usual: Sequenc
 def shown(columns: Sequence[str], most: int = 20) -> str:
     """Column names for a sentence."""
     return ", ".join(columns[:most]) + (f" and {len(columns) - most} more" if len(columns) > most else "")
+
+
+@lru_cache(maxsize=16)
+def places(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.int64]:
+    """Where each wanted column stands among the names; one past their end where it does not."""
+    at = {name: index for index, name in enumerate(names)}
+    return np.array([at.get(name, len(names)) for name in wanted], np.int64)
 
 
 def label(row: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -21,7 +21,8 @@ class Modality(Protocol):
 
     What a file may have beside that: `claims(rows) -> bool`, whether a table's rows hold such examples as values;
     `remarks(input, reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that
-    an artifact needs; INLINE, that a str is an example and no file's name; `told`, answers row by row.
+    an artifact needs; INLINE, that a str is an example and no file's name; FLAT, that an array of two axes is several
+    examples; `told`, answers row by row.
     """
 
     __name__: str

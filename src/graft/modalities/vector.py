@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import BackboneError, DataError, PlanError, nearest
 from graft.data import batches, layout, survey, tables
-from graft.data.columns import shown
+from graft.data.columns import places, shown
 from graft.data.numbers import MISSING, evenly, numbers, robust
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ SUFFIXES: tuple[str, ...] = ()  # no file is one example: each row of a table is
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npz", ".npy")
 VERSION = "1"  # of what decode, prepare and vary compute
 RAGGED, ROWS, VIEWS, GROUPED = False, 256, (4, 2), layout.PEOPLE
+INLINE, FLAT = True, True  # a text is a row, in JSON, unless it names a table; an array of two axes is several rows
 claims = survey.claims  # whether a table's rows hold such examples
 CLIP = 8.0  # spreads from the middle, beyond which more is no more: a slip of the pen must not outshout the rest
 LEVEL = 0.5  # spread given to a level: its own where half of the rows have it; rarer ones then do not shout
 NOISE, DROP = 0.1, 0.1  # of a view: spreads added to each column, share of the columns put at their middle
+TOLD = 20  # values from which a column's middle and spread in another table are its own
 SEEN = 20_000  # training examples, evenly spread, that the middles are taken from
 
 
@@ -113,11 +115,7 @@ def parse(raw: Mapping[str, Any]) -> Input:
 
 
 def find(place: Path, asked: Mapping[str, Any], labelled: bool = True) -> layout.Found:
-    """The rows of a table, or of a folder's train, val and test tables; see `graft.data.survey`.
-
-    Raises:
-        DataError: there is no table, a column is not there, or none of them holds values.
-    """
+    """The rows of a table, or of a folder's train, val and test tables; for errors too see `graft.data.survey.find`."""
     return survey.find(place, TABLES, asked, GROUPED, labelled)
 
 
@@ -133,13 +131,16 @@ def given(value: Any, reading: Reading) -> bytes:
     Raises:
         DataError: it is no row, or names columns that there are not while lacking such.
     """
+    if isinstance(value, str) and not value.lstrip().startswith(("{", "[")):
+        raise DataError(f"{value[:200]} names no table that is there, and is no JSON of a row: its values by column.")
     if isinstance(value, (bytes, str)):
         value = _json(value)
     wanted = (*reading.columns, *reading.categories)
     if isinstance(value, (list, tuple, np.ndarray)) and len(value) == len(wanted) and not reading.categories:
         value = dict(zip(wanted, value, strict=True))
     if not isinstance(value, Mapping):
-        raise DataError(f"A row is values by column, {shown(wanted, 5)}; this is no such thing: {str(value)[:80]}")
+        order = "" if reading.categories else f", or those {len(wanted)} numbers in their order"
+        raise DataError(f"A row is its values by column, {shown(wanted, 5)}{order}; not {str(value)[:80]}")
     lacking, strange = [c for c in wanted if c not in value], [str(c) for c in value if c not in wanted]
     if hints := [f"{c!r}.{hint}" for c in strange if (hint := nearest(c, lacking))]:
         raise DataError(f"A row has no column {hints[0]}")
@@ -213,7 +214,9 @@ def ship(examples: Sequence[Mapping[str, np.ndarray]], input: Input) -> dict[str
 def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Values]) -> dict[str, Any]:
     """The input for a task: its columns where the backbone names none, and their middles and spreads.
 
-    Columns that do not vary over the training examples are left out: what they would say later was never learned.
+    Columns that do not vary over the training examples are left out: what they would say later was never learned. A
+    backbone's own columns are fed in the middles and spreads that they have here, where enough rows tell them: another
+    laboratory, batch or unit then looks alike. That is known to the task and takes no labels.
 
     Raises:
         BackboneError: the task's table has none of the backbone's columns, or only one of them is on logarithms.
@@ -227,8 +230,6 @@ def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Values
     if chosen and fixed.log != reading.log:
         word = ("values as they are", "logarithms")[fixed.log]
         raise BackboneError(f"The backbone learned from {word}: read this table with log={str(fixed.log).lower()}.")
-    if chosen and fixed.centre and fixed.spread:
-        return dict(input)
     if not chosen:
         fixed = Input(reading.columns, categories=reading.categories, log=reading.log)
     rows = np.array(evenly((_matched(one, fixed) for one in examples), SEEN))
@@ -237,6 +238,11 @@ def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Values
     count = len(fixed.columns)
     centre, spread = robust(rows[:, :count])
     varies = spread > 0
+    if chosen and fixed.centre and fixed.spread:
+        own = np.flatnonzero(varies & (np.isfinite(rows[:, :count]).sum(0) >= TOLD))
+        middles, wide = (each.copy() for each in fixed.scale)
+        middles[own], wide[own] = centre[own], spread[own]
+        return dict(to_dict(asdict(fixed) | {"centre": middles.tolist(), "spread": wide.tolist()}))
     columns = [name for name, does in zip(fixed.columns, varies, strict=True) if does]
     if chosen or not columns:
         columns, varies = list(fixed.columns), np.ones(count, bool)
@@ -265,9 +271,9 @@ def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
 
 def front(input: Input) -> "nn.Module":
     """Nothing: `prepare` has standardised."""
-    from torch import nn
+    from torch.nn import Identity
 
-    return nn.Identity()
+    return Identity()
 
 
 def schema(input: Input) -> dict[str, dict[str, Any]]:
@@ -278,15 +284,8 @@ def schema(input: Input) -> dict[str, dict[str, Any]]:
 
 def _matched(example: Values, input: Input) -> NDArray[np.float64]:
     """An example's values (columns and levels,) in the backbone's order, in its own units; NaN where it has none."""
-    values = np.append(example.values[: len(example.names)], math.nan)[_places(example.names, input.columns)]
+    values = np.append(example.values[: len(example.names)], math.nan)[places(example.names, input.columns)]
     return np.concatenate([values, survey.levels(input.categories, example.words)])
-
-
-@lru_cache(maxsize=16)
-def _places(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.int64]:
-    """Where each wanted column stands among the names; one past their end where it does not."""
-    at = {name: index for index, name in enumerate(names)}
-    return np.array([at.get(name, len(names)) for name in wanted], np.int64)
 
 
 def _json(text: bytes | str) -> Any:
