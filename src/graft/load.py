@@ -152,11 +152,14 @@ def _kind(place: Path) -> str:
     """The modality that the data look like: by the endings of files, or else by the values in a table."""
     shelf = {name: take("modalities", name) for name in names("modalities")}
     table = _table(place)
+    arrays = table is not None and table.suffix.lower() in ARRAYS
+    if holding := [name for name, one in shelf.items() if arrays and hasattr(one, "holds") and one.holds(table)]:
+        return holding[0]
     rows = records(table)[:LOOKED] if table else []
     claiming = [name for name, one in shelf.items() if rows and hasattr(one, "claims") and one.claims(rows)]
-    if table and table.suffix.lower() in ARRAYS and claiming:  # which may hold signals too
+    if arrays and claiming:
         return claiming[0]
-    if table and table.suffix.lower() not in ARRAYS:
+    if table and not arrays:
         values = [value for row in rows for value in row.values() if isinstance(value, str)]
         endings = Counter(Path(value).suffix.lower() for value in values if len(value) < LONGEST)
     else:

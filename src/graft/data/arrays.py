@@ -42,6 +42,28 @@ def opened(source: Path | bytes, label: str = "") -> File:
     return _file(arrays, _called(source), label)
 
 
+def recorded(path: Path) -> bool:
+    """Whether a file's arrays are recordings and no table: trials × channels × time, or a rate, channels or a unit.
+
+    Only names and shapes are read; of a file that cannot be read, nothing is said.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                return len(_header(file, MOST)[0]) == 3
+        with zipfile.ZipFile(path) as archive:
+            entries = {entry.filename.removesuffix(".npy").lower(): entry for entry in archive.infolist()}
+            if ({*CHANNELS, *RATES, *UNITS} - {"names"}) & entries.keys():  # of columns, a table says names too
+                return True
+            main = next((entries[word] for word in SIGNALS if word in entries), None)
+            if main is None:
+                return False
+            with archive.open(main) as file:
+                return len(_header(file, main.file_size)[0]) == 3
+    except (OSError, ValueError, zipfile.BadZipFile, DataError):
+        return False
+
+
 def _head(source: Path | bytes) -> bytes:
     if isinstance(source, bytes):
         return source[:8]

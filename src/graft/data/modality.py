@@ -20,9 +20,10 @@ class Modality(Protocol):
     example has; in a batch the rows lie one behind the other, and "length" says how many belong to each.
 
     What a file may have beside that: `claims(rows) -> bool`, whether a table's rows hold such examples as values;
-    `remarks(input, reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that
-    an artifact needs; INLINE, that a str is an example and no file's name; FLAT, that an array of two axes is several
-    examples; `told`, answers row by row.
+    `holds(file) -> bool`, whether a file of arrays, which may be a table, holds such examples instead; `remarks(input,
+    reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that an artifact
+    needs; INLINE, that a str is an example and no file's name; FLAT, that an array of two axes is several examples;
+    `told`, answers row by row.
     """
 
     __name__: str
