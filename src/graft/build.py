@@ -63,6 +63,13 @@ def remarks(backbone: Backbone, task: Task) -> tuple[str, ...]:
     return tuple(modality.remarks(modality.parse(backbone.input), reading(task), _some(task)))
 
 
+def views(task: Task) -> tuple[int, ...]:
+    """How many augmented views of an example are worth keeping, most first; none where one might change the answer."""
+    modality, head = take("modalities", task.modality), take("heads", task.head)
+    moves = getattr(modality, "MOVES", False) and head.KIND == "squared"
+    return () if moves else modality.VIEWS  # type: ignore[no-any-return]
+
+
 def _some(task: Task) -> Iterator[Any]:
     """Decoded training examples: all, or a few hundred evenly from the whole part."""
     modality, read = take("modalities", task.modality), reading(task)

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from graft.core.keys import content_id, key
 from graft.core.nouns import Audit, Part, Sealed, Task
 from graft.core.shelf import names, take
 from graft.data import audit, files
-from graft.data.columns import TABLES, records
+from graft.data.columns import LABELS, TABLES, records
 from graft.data.layout import Found, entries, only_table, walk
 from graft.parts import FEWEST, Seen, apart, enough, parts
 
@@ -58,7 +59,7 @@ def load(
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{place} cannot be read as a Task: {error}.") from None
     asked = {name: value for name, value in asked.items() if value is not None}
-    modality = modality or _kind(place)
+    modality = modality or _kind(place, asked)
     reader = take("modalities", modality)
     labelled = not head or getattr(take("heads", head), "LABELLED", True)
     found = reader.find(place, asked) if labelled else reader.find(place, asked, labelled=False)
@@ -148,14 +149,16 @@ def load(
     )  # fmt: skip
 
 
-def _kind(place: Path) -> str:
+def _kind(place: Path, asked: Mapping[str, Any]) -> str:
     """The modality that the data look like: by the endings of files, or else by the values in a table."""
     shelf = {name: take("modalities", name) for name in names("modalities")}
     table = _table(place)
     arrays = table is not None and table.suffix.lower() in ARRAYS
     if holding := [name for name, one in shelf.items() if arrays and hasattr(one, "holds") and one.holds(table)]:
         return holding[0]
-    rows = records(table)[:LOOKED] if table else []
+    told = (*LABELS, *str(asked.get("label") or "").lower().split(","))
+    found = records(table)[:LOOKED] if table else []
+    rows = [{name: cell for name, cell in row.items() if str(name).lower() not in told} for row in found]
     claiming = [name for name, one in shelf.items() if rows and hasattr(one, "claims") and one.claims(rows)]
     if arrays and claiming:
         return claiming[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import graft
-from graft.build import build, examples, find, remarks, suited
+from graft.build import build, examples, find, remarks, suited, views
 from graft.core import figures, home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
@@ -212,10 +212,8 @@ class _Candidate:
         else:
             why = [f"Its features fall into groups with a {task.metric} of {last.score:.3f} ± {last.error:.3f}."]
         if best.score > last.score + last.error:
-            why.append(
-                f"Its best stage is {best.stage} ({figures.plain(best.score, task.metric)}), before the last: "
-                "the last stages are made for another task."
-            )
+            reached = figures.plain(best.score, task.metric)
+            why.append(f"Its best stage is {best.stage} ({reached}): what comes after it serves these data less.")
         if self.used < len(task.train):
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
         if self.apart and self.apart[0] > SURE * self.apart[1]:
@@ -229,7 +227,7 @@ class _Candidate:
             n_used=self.used, per_class=min(Counter(task.train.targets).values()) if one_class else count,
             domain_distance=self.apart and self.apart[0], form=self.form, prepare_seconds=self.speed.prepare,
             train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
-            views=take("modalities", task.modality).VIEWS,
+            views=views(task),
         )  # fmt: skip
 
 

@@ -115,7 +115,7 @@ def _sentence(
             f"{said(adapted)} them, {rival} {said(reference)} them; the gain is {shown}."
         )
         if reference.gain[0] > 0 and enough and count >= FEWEST:
-            text += f" If the gain is real, about {max(enough, count + 1)} would show it."
+            text += f" If the gain is real, about {figures.number(max(enough, count + 1))} would show it."
     if ships != "adapted":
         name = SHIPPED.get(ships) or f"{take('baselines', ships).CALLED} ({ships})"
         text += f" What ships instead is {name}."

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import Meter, adapt, belongs, logits
-from graft.build import build, reading, suited
+from graft.build import build, reading, suited, views
 from graft.core import figures, home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
@@ -222,11 +222,11 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
     room = max(seconds - OPENING * (1 + len(RATES)), seconds / 2)
     total = max(FEWEST, room / (size * (speed.prepare + speed.step + validation)))
     log.info("from scratch: about %d steps in %.0f s", total, seconds)
-    views = 0 if take("modalities", task.modality).VIEWS else 1  # fresh ones in every epoch, where variants teach
+    kept = 0 if views(task) else 1  # fresh views in every epoch, where variants teach
 
     def trained(rate: float, allowance: float) -> Run:
         phase = Phase(
-            train=("head", "stages[0:]"), steps=math.ceil(allowance * total), lr=rate, backbone_lr=1.0, views=views,
+            train=("head", "stages[0:]"), steps=math.ceil(allowance * total), lr=rate, backbone_lr=1.0, views=kept,
             stored=False, batch_stats=True, batch=size, weight_decay=0.05, smoothing=0.05,
             class_weights=uneven(task), dtype=speed.dtype, patience=10**6,
         )  # fmt: skip

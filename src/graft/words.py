@@ -98,13 +98,18 @@ def answer(answer: dict[str, Any]) -> str:
     """What an artifact answers for one example."""
     if "probability" in answer:
         return f"{answer['input']}: {answer['label']} ({answer['probability']:.3f})"
+    if "labels" in answer:
+        told = ", ".join(f"{label} ({answer['scores'][label]:.3f})" for label in answer["labels"])
+        return f"{answer['input']}: {told or 'none of the labels'}"
+    if values := answer.get("values"):
+        return f"{answer['input']}: {_plain(values)}"
     told = ", ".join(f"{name} {_plain(value)}" for name, value in answer.items() if name != "input")
     return f"{answer['input']}: {told}"
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.6g}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -104,7 +104,8 @@ def robust(x: Array) -> tuple[Array, Array]:
 def misplaced(x: Array) -> list[tuple[int, int]]:
     """(row, column) of the values of x (N, D) that stand about 10³ or 10⁶ times off their column: a unit mistaken?
 
-    Columns that reach that far by nature, as counts do, are wide in logarithms too, and left in peace.
+    Columns that reach that far by nature, as counts do, are wide in logarithms too, and left in peace; so are small
+    values of a column that has both signs: it passes through zero.
     """
     with np.errstate(divide="ignore"):
         size = np.log10(np.abs(x))
@@ -113,7 +114,8 @@ def misplaced(x: Array) -> list[tuple[int, int]]:
     away = np.abs(size - centre)
     unit = np.any([np.abs(away - places) < 0.3 for places in UNITS], axis=0)
     few = np.isfinite(size).sum(0) < 8
-    found = unit & (away > ALIKE * np.maximum(spread, 0.05)) & ~few
+    through = (x > 0).any(0) & (x < 0).any(0)
+    found = unit & (away > ALIKE * np.maximum(spread, 0.05)) & ~few & ((size > centre) | ~through)
     return [(int(row), int(column)) for row, column in np.argwhere(found)]
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WORD = ("photo", "photos")
 SUFFIXES = pictures.SUFFIXES
 RAGGED, ROWS, VIEWS, GROUPED = False, 32, (4, 2), layout.PEOPLE
+MOVES = True  # a view is cropped and mirrored: a quantity that is read off the photo may be another one in it
 VERSION = f"1, Pillow {PIL.__version__}"  # of what `prepare` and `vary` compute; decoding differs between Pillows
 SMALLEST = 112  # side of the photos for training from scratch: a quarter of the work, and a multiple of 14 and 16
 AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: half still shows what a photo is of

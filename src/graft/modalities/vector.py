@@ -91,6 +91,11 @@ class Values:
     values: NDArray[np.float64]  # those numbers, then one for each level of each category; NaN where missing
     words: dict[str, str]  # column of words → what stands there; "" where missing
 
+    @property
+    def known(self) -> int:
+        """How many of its values are there."""
+        return int(np.isfinite(self.values[: len(self.names)]).sum()) + sum(map(bool, self.words.values()))
+
 
 def parse(raw: Mapping[str, Any]) -> Input:
     """A backbone's input.
@@ -150,16 +155,10 @@ def given(value: Any, reading: Reading) -> bytes:
 
 
 def look(raw: bytes, reading: Reading) -> Look:
-    """How much of a row is there.
-
-    Raises:
-        DataError: nothing is.
-    """
+    """How much of a row is there; DataError as from `decode`."""
     example = decode(raw, reading)
     width = len(example.names) + len(example.words)
-    known = int(np.isfinite(example.values[: len(example.names)]).sum()) + sum(map(bool, example.words.values()))
-    if not known:
-        raise DataError(f"None of its {width} values is there.")
+    known = example.known
     return Look(0, ("more than half empty",) if known < width / 2 else (), known)
 
 
@@ -167,7 +166,7 @@ def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Values:
     """A row's values, in the order of the reading's columns.
 
     Raises:
-        DataError: these bytes are no row.
+        DataError: these bytes are no row, or nothing of it is there.
     """
     cells = _json(raw)
     if not isinstance(cells, dict):
@@ -176,7 +175,10 @@ def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Values:
     if reading.log:
         values = np.sign(values) * np.log1p(np.abs(values))
     words = {name: survey.word(cells.get(name), reading.missing) for name in reading.categories}
-    return Values(reading.columns, np.concatenate([values, survey.levels(reading.categories, words)]), words)
+    made = Values(reading.columns, np.concatenate([values, survey.levels(reading.categories, words)]), words)
+    if not made.known:
+        raise DataError(f"None of its {len(made.names) + len(words)} values is there.")
+    return made
 
 
 def prepare(example: Values, input: Input) -> dict[str, np.ndarray]:
