@@ -1,4 +1,4 @@
-"""Groups without labels: the head is the nearest centre, their number is told by the data, and they say what they are."""
+"""Groups without labels: the head is the nearest centre, the data tell how many there are, and groups say what they are."""
 
 import csv
 import json

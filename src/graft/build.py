@@ -67,7 +67,7 @@ def views(task: Task) -> tuple[int, ...]:
     """How many augmented views of an example are worth keeping, most first; none where one might change the answer."""
     modality, head = take("modalities", task.modality), take("heads", task.head)
     moves = getattr(modality, "MOVES", False) and head.KIND == "squared"
-    return () if moves else modality.VIEWS  # type: ignore[no-any-return]
+    return () if moves else modality.VIEWS
 
 
 def _some(task: Task) -> Iterator[Any]:

@@ -187,7 +187,8 @@ def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
     if not curve:
         return 0
     first = boundary(phase.train, len(curve))
-    prefix = form.batch * max((stage.saved for stage in curve[:first]), default=0)
+    together = form.batch / evidence.rows  # examples that a frozen pass holds
+    prefix = int(together * max((stage.saved for stage in curve[:first]), default=0))
     if phase.solver == "exact":
         return max(prefix, 3 * 8 * evidence.n_train * curve[-1].bytes // 4)  # the table in double precision, thrice
     weights = 4 * (evidence.backbone.params or 25_000_000)

@@ -227,7 +227,7 @@ class _Candidate:
             n_used=self.used, per_class=min(Counter(task.train.targets).values()) if one_class else count,
             domain_distance=self.apart and self.apart[0], form=self.form, prepare_seconds=self.speed.prepare,
             train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
-            views=views(task),
+            views=views(task), rows=self.speed.rows,
         )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ class Evidence:
     n_train: int = 0
     n_used: int = 0  # training examples that the scores saw
     per_class: int = 0  # training examples of the rarest class; all of them where an example has no one class
+    rows: float = 1.0  # tokens or windows of an example, in the mean
     domain_distance: float | None = None  # proxy A-distance of training and validation part: 0 (alike) to 2 (apart)
     form: Form = Form()
     prepare_seconds: float = 0.0  # reading and preparing one example
