@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
-DEMOS = ("image", "text", "signal", "vector")
+DEMOS = ("image", "text", "audio", "signal", "vector")
 SIZES = " KMGT"  # each a thousand times the one before, or 1024 times with an i: 5G, 5GiB
 
 

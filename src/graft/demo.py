@@ -1,4 +1,4 @@
-"""The whole path on data that comes with the package client, and real weights where there are any: one a modality."""
+"""The whole path, once for each kind of example: on data that pip fetches, with real weights where there are any."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from graft.adapt import adapt
 from graft.core import home
 from graft.core.nouns import Artifact, Budget
+from graft.data import toys
 from graft.data.archives import unpacked
 from graft.load import load
 from graft.plan import plan
@@ -17,7 +18,7 @@ from graft.transfer import transfer
 
 EACH = 400  # photos of each class: enough for a verdict, few enough for five minutes on two cores
 NEWS, OPENING = 40, 500  # articles of each class, and characters of each: few labels are the common case
-BEATS = 300  # heartbeats
+SOUNDS, BEATS = 240, 300  # sounds; heartbeats
 
 
 class Demo(NamedTuple):
@@ -66,6 +67,21 @@ def _news() -> Demo:
     return Demo(_table("news.csv", ("text", "label"), rows), new, ("package/minilm",), 300)
 
 
+def _sounds() -> Demo:
+    """Tones, vowels, noise and clicks, made here: no package that pip fetches carries recordings with their labels."""
+    import soundfile
+
+    place, kinds = home.folder("results", "demo") / "sounds", toys.FACTS["sounds"]["sound"]
+    sounds, told = toys.sounds(SOUNDS, seed=0)
+    for number, (sound, kind) in enumerate(zip(sounds, told["sound"], strict=True)):
+        file = place / kinds[kind] / f"{number:03}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(file, sound, toys.RATE)
+    new = place.with_name("new-sound.wav")
+    soundfile.write(new, toys.sounds(1, seed=1)[0][0], toys.RATE)
+    return Demo(place, str(new), ("package/ge2e", "package/whisper_tiny_en"), 120)
+
+
 def _hearts() -> Demo:
     """Single heartbeats (UCR archive): a network learns from one set, ECG5000, and is transferred to another."""
     sha256 = "0c30837ad68dd32c21b019557f2ec9ba337e17161495d74dea27718b6648a989"
@@ -99,4 +115,6 @@ def _table(name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> P
     return table
 
 
-DEMOS: dict[str, Callable[[], Demo]] = {"image": _photos, "text": _news, "signal": _hearts, "vector": _cells}
+DEMOS: dict[str, Callable[[], Demo]] = {
+    "image": _photos, "text": _news, "audio": _sounds, "signal": _hearts, "vector": _cells,
+}  # fmt: skip
