@@ -688,10 +688,14 @@ def test_tags_are_solved_on_a_part_of_many_words(monkeypatch: pytest.MonkeyPatch
 
 def test_an_answer_with_tags() -> None:
     logits = say([["B-PER", "I-PER", "O", "B-LOC"]], BIO)
-    told = tagging.answer(logits, BIO)
-    assert told["tags"][1] == {"word": 1, "tag": "I-PER"}
-    assert told["entities"] == [{"type": "PER", "start": 0, "end": 2}, {"type": "LOC", "start": 3, "end": 4}]
-    some = tagging.answer(logits, BIO, np.array([-1, 0, 0, 1]))
-    assert [(tag["word"], tag["tag"]) for tag in some["tags"]] == [(0, "I-PER"), (1, "B-LOC")]
+    told = tagging.answer(logits, BIO, ["Ada", "Byron", "in", "London"])
+    assert told["tags"][1] == {"word": "Byron", "tag": "I-PER"}
+    assert told["entities"] == [
+        {"type": "PER", "text": "Ada Byron", "start": 0, "end": 2},
+        {"type": "LOC", "text": "London", "start": 3, "end": 4},
+    ]
+    some = tagging.answer(logits[:2], BIO, ["Ada", "Byron", "in", "London"])  # the rest was not read
+    assert [tag["word"] for tag in some["tags"]] == ["Ada", "Byron"]
+    assert tagging.answer(logits, BIO)["tags"][1] == {"word": "1", "tag": "I-PER"}
     assert "entities" not in tagging.answer(np.eye(2), ("NOUN", "VERB"))
     assert tagging.answer(np.zeros((0, 5)), BIO) == {"tags": [], "entities": []}

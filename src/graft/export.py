@@ -22,9 +22,9 @@ from graft.core.nouns import Artifact, Backbone, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
 from graft.data.batches import stacked, unstacked
 from graft.groups import groups, named
-from graft.predict import SCHEMA
+from graft.predict import SCHEMA, WHOLE, spoken
 from graft.rank import learned
-from graft.verify import described
+from graft.verify import answered, described
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
 PICTURES = ("ranking.png", "stages.png", "verdict.png")  # which `report` puts beside it
@@ -138,7 +138,8 @@ def rebuilt(folder: str, items: list[str]) -> np.ndarray:
     network, made = chain.network.eval(), predictor.prepared(items)
     with torch.no_grad():
         each = [stacked([one], predictor.modality.RAGGED) for one in made]
-        return np.concatenate([network(**{n: torch.from_numpy(a) for n, a in one.items()}).numpy() for one in each])
+        said = [network(**{n: torch.from_numpy(a) for n, a in one.items()}).numpy() for one in each]
+    return np.concatenate([spoken(rows, one) for rows, one in zip(said, made, strict=True)])
 
 
 def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
@@ -158,18 +159,21 @@ def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
     modality, shipped = take("modalities", task.modality), replace(run.plan.backbone, id=f"checkpoint/{run.key}")
     input = modality.parse(run.plan.backbone.input)
     sample = modality.ship(unstacked({n: value.numpy() for n, value in chain.example.items()}), input)
-    example = {name: torch.from_numpy(array) for name, array in sample.items()}
-    free = {name: entry["shape"] for name, entry in modality.schema(input).items()}
-    take("formats", "onnx").write(Shipped(chain.network), example, draft / "model.onnx", free)
+    by_row = take("heads", task.head).ROWS
+    fed = {name: entry for name, entry in modality.schema(input).items() if name not in WHOLE * by_row}
+    example = {name: torch.from_numpy(sample[name]) for name in fed}
+    free = {name: entry["shape"] for name, entry in fed.items()}
+    take("formats", "onnx").write(Shipped(chain.network, by_row), example, draft / "model.onnx", free)
     assets = modality.assets(input) if hasattr(modality, "assets") else {}  # a tokenizer, say
     for name, file in assets.items():
         shutil.copyfile(file, draft / f"{name}{Path(file).suffix}")
+    whole = ["piece", "token"] if by_row else ["batch"]
     return {
         "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
         "run": run.key, "seed": run.seed, "learned": sorted(learned(shipped)),
         "loading": to_dict(run.loading), "license": run.plan.backbone.license,
-        "schema_in": modality.schema(input), "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
-        "schema_out": {"logits": {"dtype": "float32", "shape": ["batch", len(task.outputs)]}},
+        "schema_in": fed, "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
+        "schema_out": {"logits": {"dtype": "float32", "shape": [*whole, len(task.outputs)]}},
     }  # fmt: skip
 
 
@@ -182,14 +186,17 @@ def _baseline(task: Task, name: str, state_key: str, draft: Path) -> dict[str, A
 
 
 def _expected(task: Task, card: dict[str, Any], run_key: str, part: Part) -> np.ndarray:
+    head = take("heads", task.head)
     if "baseline" in card:
         from safetensors.numpy import load_file
 
         state = load_file(home.folder("runs", run_key) / "weights.safetensors")
-        return np.asarray(take("baselines", card["baseline"]).predict(state, described(card["baseline"], task, part)))
+        method = take("baselines", card["baseline"])
+        return answered(head, task, part, method.predict(state, described(card["baseline"], task, part)))[0]
     run = finished(run_key)
     assert run is not None
-    return logits(task, run, part, on="cpu")[0]  # where the fresh process computes: a GPU rounds otherwise
+    said, y = logits(task, run, part, on="cpu")  # where the fresh process computes: a GPU rounds otherwise
+    return said[y[:, 0] >= 0] if head.ROWS else said
 
 
 def _unit(task: Task, expected: np.ndarray) -> np.ndarray:

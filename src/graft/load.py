@@ -18,7 +18,7 @@ from graft.core.shelf import names, take
 from graft.data import audit, files
 from graft.data.columns import LABELS, TABLES, records
 from graft.data.layout import Found, entries, only_table, walk
-from graft.parts import FEWEST, Seen, apart, enough, parts
+from graft.parts import FEWEST, Seen, apart, by_word, enough, legible, parts, worded
 
 LOOKED = 50  # rows of a table that show what it holds
 ARRAYS = (".npz", ".npy")
@@ -79,8 +79,12 @@ def load(
     notes += _remarks(rows)
 
     name, kind = _head(rows, head, notes)
-    rows, empty = _labelled(rows, kind)
+    rows, empty = legible(rows, kind)
     skipped += empty
+    if kind.ROWS:
+        reading = by_word(reader, reading)
+        rows, odd = worded(rows, kind, reader, reading)
+        skipped += odd
     if not rows:
         raise DataError(f"No example in {place} has a label that can be learned. " + _why(skipped))
     if kind.KIND == "softmax" and not kind.ROWS and (twins := audit.case_twins([str(row.label) for row in rows])):
@@ -212,18 +216,6 @@ def _fraction(label: Any) -> bool | None:
         return not float(label).is_integer()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _labelled(rows: list[Seen], kind: Any) -> tuple[list[Seen], list[tuple[str, str]]]:
-    """The examples whose label the head can read, and why the others are left out."""
-    kept, skipped = [], []
-    for row in rows:
-        try:
-            kind.encode(row.label, kind.outputs([row.label]))
-            kept.append(row)
-        except DataError as error:
-            skipped.append((row.item, str(error)))
-    return kept, skipped
 
 
 def _remarks(rows: list[Seen]) -> list[str]:

@@ -1,8 +1,10 @@
-"""Who stands in which part: copies together, people together, classes in proportion."""
+"""What can be learned from, and who stands in which part: copies together, people together, classes in proportion."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, NamedTuple
 
+from graft.core.errors import DataError
 from graft.data.splits import split
 
 FEWEST = 3  # distinct examples a class needs to stand in train, val and test
@@ -17,6 +19,44 @@ class Seen(NamedTuple):
     group: str
     id: str
     facts: dict[str, Any]
+
+
+def legible(rows: list[Seen], kind: Any) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """The examples whose label the head can read, and why the others are left out."""
+    kept, skipped = [], []
+    for row in rows:
+        try:
+            kind.encode(row.label, kind.outputs([row.label]))
+            kept.append(row)
+        except DataError as error:
+            skipped.append((row.item, str(error)))
+    return kept, skipped
+
+
+def by_word(reader: Any, reading: Any) -> Any:
+    """The reading of examples whose words have a label each.
+
+    Raises:
+        DataError: examples of this kind have no words.
+    """
+    if not hasattr(reading, "words"):
+        raise DataError(f"A {reader.WORD[0]} has no words that could be tagged. Ask for another --head.")
+    return replace(reading, words=True)
+
+
+def worded(rows: list[Seen], kind: Any, reader: Any, reading: Any) -> tuple[list[Seen], list[tuple[str, str]]]:
+    """The examples that have as many labels as words, and why the others are left out."""
+    kept, skipped = [], []
+    for row in rows:
+        example = reader.decode(reader.fetch(row.item, reading), reading)
+        tags = len(kind.encode(row.label, kind.outputs([row.label])))
+        if not isinstance(example, list):
+            raise DataError("Tags stand beside words: a table with a column of lists of words is needed.")
+        if len(example) == tags:
+            kept.append(row)
+        else:
+            skipped.append((row.item, f"it has {len(example)} words and {tags} tags: each word needs one"))
+    return kept, skipped
 
 
 def apart(rows: list[Seen]) -> tuple[list[Seen], list[tuple[str, str]]]:

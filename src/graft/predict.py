@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from graft.core.shelf import take
 SCHEMA = 2  # of card.json
 BATCH = 32  # examples that are prepared and answered together
 SHOWN = 80  # characters of an input that are repeated with its answer
+WHOLE = ("share",)  # what makes one answer of an example's pieces: not asked for where every word has one
 Raw = Any  # a path, the bytes of a file, or what else the modality takes: a text, a row, an array
 
 Example = tuple[str, Callable[[], bytes]]  # what it is called, and what gives its raw bytes
@@ -60,11 +61,12 @@ class Predictor:
         single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or (hasattr(inputs, "dtype") and not several)
         answers: list[dict[str, Any]] = []
         found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
-        for shown, logits in self._logits(found):
+        for shown, logits, words in self._logits(found):
             if isinstance(logits, GraftError):
                 answers.append({"input": shown, "error": str(logits)})
             else:
-                answers.append({"input": shown, **self.head.answer(logits, self.labels)})
+                told = self.head.answer(logits, self.labels, *([words] if self.head.ROWS else []))
+                answers.append({"input": shown, **told})
         return answers
 
     def logits(self, items: Iterable[str]) -> np.ndarray:
@@ -73,7 +75,7 @@ class Predictor:
         Raises:
             DataError: one cannot be read.
         """
-        rows = [logits for _, logits in self._logits(self._named(items))]
+        rows = [logits for _, logits, _ in self._logits(self._named(items))]
         for row in rows:
             if isinstance(row, GraftError):
                 raise row
@@ -81,20 +83,21 @@ class Predictor:
 
     def prepared(self, items: Iterable[str]) -> list[dict[str, np.ndarray]]:
         """The same examples as the network is fed them."""
-        return [self._read(fetch) for _, fetch in self._named(items)]
+        return [self._read(fetch)[0] for _, fetch in self._named(items)]
 
     def _named(self, items: Iterable[str]) -> list[Example]:
         return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]
 
-    def _logits(self, waiting: list[Example]) -> Iterator[tuple[str, np.ndarray | GraftError]]:
+    def _logits(self, waiting: list[Example]) -> Iterator[tuple[str, np.ndarray | GraftError, list[str]]]:
+        """Of each example what it is called, what the network says or why it does not, and the words answered for."""
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
                 read = list(pool.map(self._read, [fetch for _, fetch in chunk]))
-                good = [example for example in read if not isinstance(example, GraftError)]
-                found = iter(self._compute(good) if good else ())
-                for (shown, _), example in zip(chunk, read, strict=True):
-                    yield shown, example if isinstance(example, GraftError) else next(found)
+                good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
+                found = iter(self._compute(*zip(*good, strict=True)) if good else ())
+                for (shown, _), (fed, words) in zip(chunk, read, strict=True):
+                    yield shown, fed if isinstance(fed, GraftError) else next(found), words
 
     def _found(self, raw: Raw) -> list[Example]:
         """The examples that one input holds: what each is called, and what gives its raw bytes."""
@@ -119,38 +122,58 @@ class Predictor:
     def _given(self, raw: Raw) -> bytes:
         return self.modality.given(raw, self.reading)  # type: ignore[no-any-return]
 
-    def _read(self, fetch: Callable[[], bytes]) -> Any:
+    def _read(self, fetch: Callable[[], bytes]) -> tuple[Any, list[str]]:
+        """An example as the network is fed it, or why it cannot be; and its words, where each has an answer."""
         try:
             try:
                 raw = fetch()
             except OSError as error:
                 raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
             example = self.modality.decode(raw, self.reading, self._input)
+            words = example if self.head.ROWS else []
             if "baseline" in self.card:
-                return take("baselines", self.card["baseline"]).describe(example)
-            return self.modality.prepare(example, self._input)
+                return take("baselines", self.card["baseline"]).describe(example), words
+            return self.modality.prepare(example, self._input), words
         except GraftError as error:
-            return error
+            return error, []
 
     def _files(self) -> dict[str, str]:
         """Where the files that the input needs lie: beside the card."""
         return {name: str(self.folder / file) for name, file in self.card.get("assets", {}).items()}
 
-    def _runtime(self) -> Callable[[list[Any]], Iterable[np.ndarray]]:
+    def _runtime(self) -> Callable[[Sequence[Any], Sequence[list[str]]], Iterable[np.ndarray]]:
+        """What answers examples as they are fed, beside their words."""
         if "baseline" in self.card:
             from safetensors.numpy import load_file
 
             state = load_file(self.folder / "weights.safetensors")
             method = take("baselines", self.card["baseline"])
             ragged = getattr(method, "RAGGED", False)
-            return lambda seen: np.asarray(method.predict(state, seen if ragged else np.stack(seen)))
+
+            def told(seen: Sequence[Any], words: Sequence[list[str]]) -> Iterable[np.ndarray]:
+                answers = np.asarray(method.predict(state, seen if ragged else np.stack(seen)))
+                if not self.head.ROWS:
+                    return answers
+                counts = [len(each) for each in words]  # a baseline may have one answer for all words of an example
+                answers = np.repeat(answers, counts, 0) if len(answers) < sum(counts) else answers
+                return np.split(answers, np.cumsum(counts)[:-1])
+
+            return told
         run: Callable[[Mapping[str, np.ndarray]], np.ndarray] = take("formats", "onnx").read(self.folder / "model.onnx")
 
-        def compute(prepared: list[Any]) -> Iterable[np.ndarray]:
-            logits = run(self.modality.ship(prepared, self._input))
-            return self.modality.told(logits, prepared) if self.head.ROWS else logits
+        def compute(prepared: Sequence[Any], words: Sequence[list[str]]) -> Iterable[np.ndarray]:
+            fed = self.modality.ship(prepared, self._input)
+            if not self.head.ROWS:
+                return run(fed)
+            logits = run({name: array for name, array in fed.items() if name not in WHOLE})
+            return self.modality.told(logits, prepared, self._input)  # type: ignore[no-any-return]
 
         return compute
+
+
+def spoken(logits: np.ndarray, prepared: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Of answers for every token of an example (T, K), those for its words; others, (1, K), as they are."""
+    return logits[prepared["word"] >= 0] if "word" in prepared and len(logits) == len(prepared["word"]) else logits
 
 
 def _raised(error: GraftError) -> bytes:

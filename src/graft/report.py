@@ -16,6 +16,7 @@ NAMES = {
     "columns": "linear model on columns",
     "boosting": "boosted trees",
     "tfidf": "linear model on words",
+    "wordtags": "linear model on words",
     "trivial": "always the same",
     "scratch": "from scratch",
 }

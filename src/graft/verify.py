@@ -106,7 +106,7 @@ def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
 
 
 def _transferred(name: str, task: Task, runs: list[Run], part: Part, share: np.ndarray) -> Entry:
-    answers = [logits(task, run, part) for run in runs]
+    answers = [_complete(task, part, *logits(task, run, part)) for run in runs]
     outcomes = np.stack([_outcomes(task, *each) for each in answers])
     mean = Cost(
         seconds=float(np.mean([run.cost.seconds for run in runs])),
@@ -141,7 +141,7 @@ def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     with safe_open(place, "np") as file:
         cost = from_json(Cost, file.metadata()["cost"])
     state = load_file(place)
-    val, test = (_answered(head, task, each, method.predict(state, described(name, task, each))) for each in parts)
+    val, test = (answered(head, task, each, method.predict(state, described(name, task, each))) for each in parts)
     score = head.metric(*val, task.metric, task.outputs)
     outcomes = _outcomes(task, *test)[None]
     row = _row(name, task, outcomes, share, score, cost)
@@ -160,12 +160,22 @@ def _fitted(name: str, task: Task) -> dict[str, np.ndarray]:
     return state
 
 
-def _answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Answers with the targets beside them; where every word is asked for, each has the answer of its example."""
     y = head.array(part.targets, len(task.outputs))
     if not head.ROWS:
         return answers, y
-    return np.repeat(answers, [len(target) for target in y], axis=0), head.by_row(y)
+    words = head.by_row(y)
+    return answers if len(answers) == len(words) else np.repeat(answers, [len(tags) for tags in y], axis=0), words
+
+
+def _complete(task: Task, part: Part, answers: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A network's answers with those for words that it does not read, where every word counts."""
+    head = take("heads", task.head)
+    if not head.ROWS:
+        return answers, y
+    whole: tuple[np.ndarray, np.ndarray] = head.complete(answers, y, head.array(part.targets, len(task.outputs)))
+    return whole
 
 
 def described(name: str, task: Task, part: Part) -> Any:
@@ -202,8 +212,9 @@ def described(name: str, task: Task, part: Part) -> Any:
 
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> Entry:
     """The same architecture from random weights: three rates tried, the best by validation with the time left."""
-    start = run.plan.backbone
-    backbone = suited(replace(start, input=take("modalities", task.modality).smaller(start.input)), task)
+    start, modality = run.plan.backbone, take("modalities", task.modality)
+    fed = start.input if take("heads", task.head).ROWS else modality.smaller(start.input)  # every word counts
+    backbone = suited(replace(start, input=fed), task)
     try:
         chain, _ = build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)
     except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size
@@ -240,7 +251,7 @@ def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float
         seconds=sum(one.cost.seconds for one in (*trials.values(), final)),
         cpu_seconds=sum(one.cost.cpu_seconds for one in (*trials.values(), final)),
     )
-    answers = logits(task, final, part)
+    answers = _complete(task, part, *logits(task, final, part))
     outcomes = _outcomes(task, *answers)[None]
     note = f"{_terms(backbone, start)}{len(final.history) - 1} epochs, rates tried: " + ", ".join(
         f"{rate:g} ({figures.plain(trial.score, task.metric)})" for rate, trial in trials.items()

@@ -101,6 +101,12 @@ def answer(answer: dict[str, Any]) -> str:
     if "labels" in answer:
         told = ", ".join(f"{label} ({answer['scores'][label]:.3f})" for label in answer["labels"])
         return f"{answer['input']}: {told or 'none of the labels'}"
+    if "entities" in answer:
+        told = ", ".join(f"{one['text']} ({one['type']})" if one["type"] else one["text"] for one in answer["entities"])
+        return f"{answer['input']}: {told or 'no entities'}"
+    if "tags" in answer:
+        told = " ".join(f"{one['word']}/{one['tag']}" for one in answer["tags"])
+        return f"{answer['input']}: {told}"
     if values := answer.get("values"):
         return f"{answer['input']}: {_plain(values)}"
     told = ", ".join(f"{name} {_plain(value)}" for name, value in answer.items() if name != "input")

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+BESIDE = ("word",)  # what only says how answers lie, and no network is fed
 
 
 def stacked(examples: Sequence[Arrays], ragged: bool) -> dict[str, np.ndarray]:
     """Examples as one batch: ragged ones with their rows behind one another, and "length" (n,)."""
-    names = list(examples[0])
+    names = [name for name in examples[0] if name not in BESIDE]
     if not ragged:
         return {name: np.stack([one[name] for one in examples]) for name in names}
     batch = {name: np.concatenate([one[name] for one in examples]) for name in names}

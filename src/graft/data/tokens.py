@@ -15,6 +15,7 @@ from graft.core.home import folder, home, placed
 from graft.core.keys import file_sha256
 
 VERSION = tokenizers.__version__
+BLANK = "-"  # in place of a word that a tokenizer has no token for, such as a lone space: each word has an answer
 LOOKED = 64  # tokens back in which the beginning of a word is looked for
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # many threads call it at once as it is
 
@@ -73,6 +74,9 @@ def encoded(
         whole = _cut(kind, example, room)
         return whole.ids, whole.type_ids, []
     whole = kind.encode(example, is_pretokenized=not isinstance(example, str), add_special_tokens=False)
+    if not isinstance(example, str) and len(known := set(whole.word_ids)) < len(example):  # of words of no token
+        shown = [word if at in known else BLANK for at, word in enumerate(example)]
+        whole = kind.encode(shown, is_pretokenized=True, add_special_tokens=False)
     pieces = [whole]
     if len(whole.ids) > room:
         whole.truncate(room)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORD = ("text", "texts")
 SUFFIXES = (".txt", ".text", ".eml", ".md")
-RAGGED, ROWS, VIEWS = True, 2048, ()
+RAGGED, ROWS, VIEWS = True, 1024, ()
 INLINE = True  # a text is an example itself, not the name of a file
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")
 VERSION = f"1, tokenizers {tokens.VERSION}"
@@ -48,6 +48,7 @@ class Reading:
     """Which columns of a table an example consists of; none: it is a file."""
 
     columns: tuple[str, ...] = ()
+    words: bool = False  # every word has a label of its own: a text is taken for its words, parted by spaces
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,7 @@ class Look:
 
 
 def parse(raw: Mapping[str, Any]) -> Input:
-    """A backbone's input.
-
-    Raises:
-        PlanError: a field is unknown or out of its range.
-    """
+    """A backbone's input; raises PlanError where a field is unknown or out of its range."""
     input = from_dict(Input, raw)
     if input.window < 4 or input.most < 1:
         raise PlanError(f"The backbone's input needs a window of 4 tokens or more, and 1 window or more: {input}.")
@@ -146,11 +143,7 @@ def look(raw: bytes, reading: Reading) -> Look:
 
 
 def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Example:
-    """The text, the two texts, or the words.
-
-    Raises:
-        DataError: there is no text.
-    """
+    """The text, the two texts, or the words; raises DataError where there is no text."""
     return _read(raw, reading)[0]
 
 
@@ -258,9 +251,9 @@ def told(logits: np.ndarray, examples: Sequence[Mapping[str, np.ndarray]], input
 
 def front(input: Input) -> "nn.Module":
     """Nothing: tokens are what the network takes."""
-    from torch import nn
+    from torch.nn import Identity
 
-    return nn.Identity()
+    return Identity()
 
 
 def schema(input: Input) -> dict[str, dict[str, Any]]:
@@ -293,6 +286,8 @@ def _read(raw: bytes, reading: Reading) -> tuple[Example, tuple[str, ...]]:
             raise DataError("The list of words is empty.")
         return words, ()
     texts = ["" if value is None else str(value) for value in values]
+    if reading.words and texts[0].split():
+        return texts[0].split(), ()
     if not "".join(texts).strip():
         raise DataError("The text is empty.")
     return (texts[0] if len(texts) == 1 else (texts[0], " ".join(texts[1:]))), ()

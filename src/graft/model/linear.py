@@ -50,12 +50,14 @@ def fit(
     folds: int = 5,
     seed: int = 0,
     metric: str = "accuracy",
+    fold: ArrayLike | None = None,
 ) -> Linear:
     """The head of the best strength, solved on all rows.
 
     Of the strengths whose held-out score is within one standard error of the best, the one of the least held-out
     log-loss is taken: on few rows the score is too coarse to choose by, and alone the log-loss prefers being calibrated
-    to being right. The folds go by what the rows hold, so that their order does not matter.
+    to being right. The folds go by what the rows hold, so that their order does not matter; or they are given, as where
+    rows of one text must go together.
 
     Shape: features (N, D), labels (N,) of 0 … classes-1, weights (N,) of the examples in the objective.
     Raises:
@@ -65,7 +67,8 @@ def fit(
     x, y, w = _checked(features, labels, classes, weights)
     with threadpool_limits(1, user_api="blas"):  # thousands of small products: waiting threads cost more than they do
         rows, turn, centre = principal(x)
-        strength, held, start = _choose(rows, y, w, classes, strengths, folded(x, y, folds, seed), metric)
+        own = folded(x, y, folds, seed) if fold is None else np.asarray(fold, np.int64)
+        strength, held, start = _choose(rows, y, w, classes, strengths, own, metric)
         head = _solve(rows, y, w[None], strength, start, EXACT)[0]
         weight = head[:, :-1] @ turn.T
     right, share = held.argmax(1) == y, example_weights(y, metric)
@@ -82,11 +85,13 @@ def cross_predict(
     folds: int = 5,
     seed: int = 0,
     metric: str = "accuracy",
+    fold: ArrayLike | None = None,
 ) -> Array:
     """Log-probabilities (N, C) of each row by a head that did not learn from it; arguments and errors as in `fit`."""
     x, y, w = _checked(features, labels, classes, weights)
     with threadpool_limits(1, user_api="blas"):
-        return _choose(principal(x)[0], y, w, classes, strengths, folded(x, y, folds, seed), metric)[1]
+        own = folded(x, y, folds, seed) if fold is None else np.asarray(fold, np.int64)
+        return _choose(principal(x)[0], y, w, classes, strengths, own, metric)[1]
 
 
 def logits(weight: ArrayLike, bias: ArrayLike, features: ArrayLike) -> Array:

@@ -65,15 +65,20 @@ class Mean(nn.Module):
 class Shipped(nn.Module):
     """A network as it is exported: an example's pieces are weighed by a matrix, so that no shape depends on values."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, by_row: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.by_row = network, by_row
 
     def forward(self, x: torch.Tensor, share: torch.Tensor | None = None, **more: torch.Tensor) -> torch.Tensor:
-        """Pieces (P, …), what each counts for in each example (B, P), and what goes with them → logits (B, outputs)."""
+        """Pieces (P, …), what each counts for in each example (B, P), and what goes with them → logits (B, outputs).
+
+        By row, pieces (P, L) and what goes with them → logits of every token (P, L, outputs).
+        """
         network = self.network
-        if share is None:
+        if share is None and not self.by_row:
             return network(x, **more)  # type: ignore[no-any-return]
         backbone: Any = network.backbone
         pieces = backbone.vectors(network.front(x), **more)  # type: ignore[operator]
+        if share is None:
+            return network.head(pieces)  # type: ignore[no-any-return,operator]
         return network.head(backbone.after(share @ pieces))  # type: ignore[no-any-return,operator]
