@@ -16,9 +16,9 @@ from graft.data.dataset import Batch, Dataset, Stored, Streamed, ahead
 from graft.data.store import Store, gathered, open_store
 from graft.model.cuts import Cut
 from graft.model.modes import pooled
-from graft.model.prefix import Prefix, Tensors
+from graft.model.prefix import Prefix
 
-READ = 256  # ragged examples that are read together, so that they fill up full batches
+READ, TEXTS = 256, 2048  # ragged examples (of which texts are small) that are read together, to fill up full batches
 
 
 class Count:
@@ -59,7 +59,7 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     todo = np.flatnonzero(~np.logical_and.reduce([store.has(names) for store in stores]))
     Count.hits += len(rows) - len(todo)
     ragged = prefix.chain.lay(prefix.chain.example) is not None
-    step = READ if ragged else prefix.form.batch
+    step = prefix.form.batch if not ragged else TEXTS if prefix.chain.example[prefix.chain.main].ndim == 1 else READ
     asks = [todo[i : i + step] for i in range(0, len(todo), step)]
     with (
         tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar,
@@ -69,13 +69,16 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
-            outputs = _counted(prefix, batch, list(cuts))
-            for cut, write in zip(cuts, writers, strict=True):
-                h, lengths = outputs[cut.name], batch["length"] if ragged and cut.unit != "example" else None
-                if pool and not aligned:
-                    h, lengths = pooled(h, cut.channels, lengths), None
-                write([names[i] for i in at], h.numpy(), None if lengths is None else lengths.numpy())
-            bar.update(len(at))
+            for members, outputs in prefix.batches(batch, list(cuts)):
+                keys = [names[at[one]] for one in members]
+                for cut, write in zip(cuts, writers, strict=True):
+                    h = outputs[cut.name]
+                    lengths = batch["length"][members] if ragged and cut.unit != "example" else None
+                    if pool and not aligned:
+                        h, lengths = pooled(h, cut.channels, lengths), None
+                    write(keys, h.numpy(), None if lengths is None else lengths.numpy())
+                Count.passes += len(members)
+                bar.update(len(members))
     if len(todo):
         home.evict(home.limit(), keep=frozenset(store.prefix for store in stores))
     beside = ("y",) if aligned else ()
@@ -92,9 +95,5 @@ def _store(name: str, cut: Cut, pool: bool) -> Store:
 
 def _streamed(prefix: Prefix, cut: Cut, batch: Batch) -> Batch:
     beside = {"length": batch["length"]} if "length" in batch else {}
-    return {"h": _counted(prefix, batch)[cut.name], **beside}
-
-
-def _counted(prefix: Prefix, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
-    Count.passes += len(inputs.get("length", inputs[prefix.chain.main]))
-    return prefix.run(inputs, cuts)
+    Count.passes += len(batch.get("length", batch[prefix.chain.main]))
+    return {"h": prefix.run(batch)[cut.name], **beside}

@@ -98,7 +98,8 @@ def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x",
     """All cuts of `module(**inputs)`, in the order of the forward pass; only `inputs[main]` counts as the input.
 
     The module must be in eval mode. A network that keeps several tensors alive throughout has no cut. Where examples
-    are ragged, `lay` says how they lie, and an output that holds neither rows nor examples is no cut.
+    are ragged, `lay` says how they lie, and an output that holds neither rows nor examples is no cut; nor are numbers
+    that mean something else (tokens).
     """
     named = list(module.named_parameters(remove_duplicate=False))
     bits: dict[int, int] = {}
@@ -146,7 +147,7 @@ def find(module: nn.Module, inputs: Mapping[str, torch.Tensor], main: str = "x",
         mask = watch.reached.get(out.untyped_storage()._cdata, 0)
         used = {n for index, (n, _) in enumerate(named) if mask >> index & 1}
         unit = lay.unit(out.shape) if lay else "example"
-        if unit:
+        if unit and out.is_floating_point():
             shape = tuple(out.shape[2 if unit in ("packed", "padded") else 1 :])
             cuts.append(Cut(name, shape, flops, frozenset(own | used), modules, unit, channels))
     return cuts

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from graft.core.errors import BackboneError
-from graft.model.packing import Lay, rounded, split
+from graft.model.packing import Lay, filled, split
 
 POOLINGS = ("mean", "cls", "max", "last")
 SAME = 1e-5  # largest difference between the two ways, in standard deviations of a feature
 PIECES: ContextVar[tuple[int, ...]] = ContextVar("pieces")  # of the line that is being computed
+IDLE = ("position_ids", "cache_position", "use_cache", "deterministic")  # what attention is told and need not know
 
 
 class Encoder(nn.Module):
@@ -42,7 +43,7 @@ class Encoder(nn.Module):
         """How a batch of texts lies in this network."""
         lengths = length.tolist()
         pieces = split(lengths, self.window)
-        return Lay(lengths, pieces, 0 if self.packs else rounded(max(pieces, default=1)))
+        return Lay(lengths, pieces, 0 if self.packs else filled(max(pieces, default=1), self.window))
 
     def by_row(self) -> None:
         """From now on hidden states are not pooled: one vector a token, for heads that answer for each."""
@@ -192,9 +193,9 @@ def _attention(
     **more: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention within each piece of a line, pieces of one length together: (1, H, T, d) → (1, T, H, d)."""
-    if more.get("position_bias") is not None or more.get("sliding_window") is not None:
-        raise ValueError("positions enter this attention in a way that a line of texts does not allow")
-    causal = more.get("is_causal")
+    causal = more.pop("is_causal", None)
+    if odd := [name for name, value in more.items() if name not in IDLE and value is not None and value is not False]:
+        raise ValueError(f"this attention goes by more than queries, keys and values: {', '.join(odd)}")
     causal = bool(getattr(module, "is_causal", False) if causal is None else causal)
     if key.shape[1] != query.shape[1]:
         key, value = (t.repeat_interleave(query.shape[1] // t.shape[1], 1) for t in (key, value))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+SHARE = 4  # batches with filling are this much smaller: every length has its own, and of each one is not full
 STEP = 16  # tokens to which the length of padded pieces is rounded up: a function of the piece alone, so rows stay pure
 
 
@@ -76,35 +77,31 @@ def split(lengths: Sequence[int], window: int) -> list[int]:
     return pieces
 
 
-def rounded(length: int) -> int:
-    """Up to a multiple of STEP."""
-    return -(-length // STEP) * STEP
+def filled(length: int, window: int) -> int:
+    """Rows that a padded piece is filled up to: its own up to a multiple of STEP, never more than a window."""
+    return min(window, -(-length // STEP) * STEP)
 
 
 def gathered(lengths: Sequence[int], size: int, window: int = 0) -> list[tuple[list[int], list[int]]]:
     """Batches of always the same size in rows: (which examples, lengths of blank ones that fill it up).
 
     An example of more rows than that runs alone, filled up to a multiple. With a `window`, pieces are padded: a batch
-    holds examples whose pieces are filled up to one length, `size` rows with the filling. What an example is computed
-    with is then the same whatever stands beside it.
+    holds examples whose pieces are filled up to one length, a quarter of `size` with the filling. What shape an example
+    is computed in is then the same whatever stands beside it. The longest come first and the shorter ones fill what
+    they leave, so that little is blank and pieces of one length lie side by side.
     """
-    full: dict[int, tuple[list[int], int]] = {}
-    batches: list[tuple[list[int], list[int]]] = []
-
-    def close(wide: int) -> None:
-        members, used = full.pop(wide)
-        room = max(1, size // wide) if wide else size
-        missing = -used % room
-        batches.append((members, [min(wide, window)] * missing if wide else [missing] * (missing > 0)))
-
-    for example, length in enumerate(lengths):
-        wide = rounded(min(length, window)) if window else 0
-        count = len(split([length], window)) if window else length
-        room = max(1, size // wide) if wide else size
-        if wide in full and full[wide][1] + count > room:
-            close(wide)
-        members, used = full.get(wide, ([], 0))
-        full[wide] = ([*members, example], used + count)
-    for wide in list(full):
-        close(wide)
-    return batches
+    batches: dict[tuple[int, int], list[tuple[list[int], int]]] = {}  # by shape: members, and the room left
+    for example in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        length = lengths[example]
+        wide = filled(length, window) if window else 0
+        room, count = (max(1, size // SHARE // wide), len(split([length], window))) if wide else (size, length)
+        whole = max(1, -(-count // room)) * room
+        alike = batches.setdefault((wide, whole), [])
+        at = next((at for at, (_, left) in enumerate(alike) if left >= count), len(alike))
+        members, left = alike[at] if at < len(alike) else ([], whole)
+        alike[at : at + 1] = [([*members, example], left - count)]
+    return [
+        (members, [wide] * left if wide else [left] * (left > 0))
+        for (wide, _), alike in batches.items()
+        for members, left in alike
+    ]

@@ -91,23 +91,32 @@ class Prefix:
         return found
 
     def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
-        """Outputs for any number of examples, always computed `form.batch` rows at a time, what is missing filled up.
-
-        At one fixed size a row's bits do not depend on the rows beside it; at varying sizes they do. Ragged examples
-        give their rows one behind the other, as many as they have, or one where the output is one vector an example.
-        """
+        """Outputs for any number of examples, in their order; see `batches`."""
         assert self.cut is not None
         cuts = cuts or [self.cut]
-        pieces: dict[str, dict[int, torch.Tensor]] = {cut.name: {} for cut in cuts}
+        found: dict[str, dict[int, torch.Tensor]] = {cut.name: {} for cut in cuts}
+        for members, outputs in self.batches(inputs, cuts):
+            for cut in cuts:
+                rows = inputs["length"][members].tolist() if "length" in inputs and cut.unit != "example" else 1
+                found[cut.name] |= zip(members, outputs[cut.name].split(rows), strict=True)
+        return {name: torch.cat([rows[at] for at in sorted(rows)]) for name, rows in found.items()}
+
+    def batches(self, inputs: Tensors, cuts: list[Cut]) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+        """Which examples, and their outputs, always computed `form.batch` rows at a time, what is missing filled up.
+
+        At one fixed size a row's bits do not depend on the rows beside it; at varying sizes they do. Ragged examples
+        come in the order that leaves little to fill up, and give their rows one behind the other, as many as they
+        have, or one where the output is one vector an example.
+        """
         for members, chunk in self._chunks(inputs):
             moved = {name: value.to(self.form.device) for name, value in chunk.items()}
-            lay = self.chain.lay(moved)
-            found = self.capture(moved, cuts)
+            lay, found = self.chain.lay(moved), self.capture(moved, cuts)
+            outputs = {}
             for cut in cuts:
                 out = lay.taken(found[cut.name], cut.unit) if lay else found[cut.name]
-                parts = out.cpu().split(lay.lengths if lay and cut.unit != "example" else 1)
-                pieces[cut.name] |= dict(zip(members, parts, strict=False))  # what fills up comes last
-        return {name: torch.cat([found[at] for at in sorted(found)]) for name, found in pieces.items()}
+                rows = sum(lay.lengths[: len(members)]) if lay and cut.unit != "example" else len(members)
+                outputs[cut.name] = out[:rows].cpu()  # what fills up comes last
+            yield members, outputs
 
     def _chunks(self, inputs: Tensors) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
         """Batches of one size: which examples, and the inputs, what fills them up behind."""
