@@ -16,7 +16,6 @@ from graft.core.keys import file_sha256
 
 VERSION = tokenizers.__version__
 BLANK = "-"  # in place of a word that a tokenizer has no token for, such as a lone space: each word has an answer
-LOOKED = 64  # tokens back in which the beginning of a word is looked for
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # many threads call it at once as it is
 
 
@@ -66,27 +65,40 @@ def encoded(
 ) -> tuple[list[int], list[int], list[int]]:
     """A text's tokens, window after window, each with the tokenizer's own marks around it; a pair is cut to one.
 
-    Returns ids, kinds (which text of a pair), and the word that each token begins, or -1 (for lists of words).
+    Returns ids, kinds (which text of a pair), and the word that each token begins, or -1 (for lists of words). A text
+    without a token counts as the first one that there is.
     """
-    kind = _opened(str(place(tokenizer)))
+    path = str(place(tokenizer))
+    kind = _opened(path)
     room = window - kind.num_special_tokens_to_add(isinstance(example, tuple))
     if isinstance(example, tuple):
         whole = _cut(kind, example, room)
-        return whole.ids, whole.type_ids, []
-    whole = kind.encode(example, is_pretokenized=not isinstance(example, str), add_special_tokens=False)
-    if not isinstance(example, str) and len(known := set(whole.word_ids)) < len(example):  # of words of no token
-        shown = [word if at in known else BLANK for at, word in enumerate(example)]
-        whole = kind.encode(shown, is_pretokenized=True, add_special_tokens=False)
+        return whole.ids or [0], whole.type_ids or [0], []
+    if isinstance(example, str):
+        whole = kind.encode(example, add_special_tokens=False)
+    else:
+        whole = _words(kind, example, _between(path))
     pieces = [whole]
     if len(whole.ids) > room:
         whole.truncate(room)
         pieces += whole.overflowing
     marked = [kind.post_process(piece) for piece in pieces]
-    words: list[int] = []
-    for piece in marked:
-        for word in piece.word_ids:
-            words.append(-1 if word is None or (words and word in words[-LOOKED:]) else word)
-    return [i for p in marked for i in p.ids], [i for p in marked for i in p.type_ids], words
+    words, last = list[int](), -1
+    for word in (word for piece in marked for word in piece.word_ids):
+        words.append(-1 if word is None or word <= last else word)
+        last = max(last, words[-1])
+    ids, kinds = [i for piece in marked for i in piece.ids], [i for piece in marked for i in piece.type_ids]
+    return ids or [0], kinds or [0], words or [-1]
+
+
+def _words(kind: Tokenizer, words: Sequence[str], between: str) -> Any:
+    """The words of a list, each with a token of its own at least."""
+    shown = [between + word if at else word for at, word in enumerate(words)]
+    whole = kind.encode(shown, is_pretokenized=True, add_special_tokens=False)
+    if len(known := set(whole.word_ids)) == len(words):
+        return whole
+    shown = [word if at in known else between + BLANK for at, word in enumerate(shown)]
+    return kind.encode(shown, is_pretokenized=True, add_special_tokens=False)
 
 
 def _cut(kind: Tokenizer, pair: tuple[str, str], room: int) -> Any:
@@ -98,6 +110,17 @@ def _cut(kind: Tokenizer, pair: tuple[str, str], room: int) -> Any:
         first.truncate(least if a <= b else room - least)
         second.truncate(room - len(first.ids))
     return kind.post_process(first, second)
+
+
+@lru_cache(8)
+def _between(path: str) -> str:
+    """What stands before a word of a list: the space that is part of a word's token in some tokenizers, or nothing."""
+    kind = _opened(path)
+    sentence, plain, spaced = (
+        kind.encode(text, is_pretokenized=isinstance(text, list), add_special_tokens=False).ids
+        for text in ("a a", ["a", "a"], ["a", " a"])
+    )
+    return " " if plain != sentence and spaced == sentence else ""
 
 
 @lru_cache(8)

@@ -180,7 +180,7 @@ def prepare(example: Example, input: Input) -> dict[str, np.ndarray]:
     Shape: x int64 (T,); kind (T,) where the input wants it; word (T,), the word that a token begins or -1, for words.
     """
     ids, kinds, words = tokens.encoded(input.tokenizer, example, input.window)
-    whole = np.array(ids[: input.window * input.most] or [0], np.int64)
+    whole = np.array(ids[: input.window * input.most], np.int64)
     made = {"x": whole}
     if input.kinds:
         made["kind"] = np.array(kinds[: len(whole)], np.int64)
