@@ -204,10 +204,10 @@ def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, 
 def _solve(
     chain: Chain, rest: Rest, train: Dataset, val: Dataset, objective: Objective, phase: Phase, index: int, task: Task
 ) -> Epoch:
-    """Set the head to the exact optimum of a regularised logistic regression, its strength chosen within `train`."""
+    """Set the head to the exact optimum of its regularised linear model, the strength chosen within `train`."""
     began = time.perf_counter()
     x, y = table(train)
-    found = objective.head.solve(x, y, len(task.outputs), phase.class_weights)
+    found = objective.head.solve(x, y, len(task.outputs), phase.class_weights, task.metric)
     own, layer = getattr(chain.network.head, "install", None), chain.network.head
     weight, bias = (torch.from_numpy(np.asarray(values, np.float32)) for values in (found.weight, found.bias))
     with torch.no_grad():

@@ -48,10 +48,11 @@ def judged(
     rows = {"adapted": replace(adapted.row, times=1.0)}
     harmed = []
     for entry in others:
-        gain = stats.paired(adapted.outcomes, entry.outcomes, share)
+        both, bounded = (adapted.outcomes, entry.outcomes, share), figures.is_share(task.metric)
+        gain = stats.paired(*both, shares=bounded)
         times = entry.row.cost.cpu_seconds / max(adapted.row.cost.cpu_seconds, 1e-9)
         rows[entry.row.name] = replace(entry.row, gain=gain, times=times)
-        if stats.paired(adapted.outcomes, entry.outcomes, share, level=level if entry in rivals else 0.95)[2] < 0:
+        if stats.paired(*both, level=level if entry in rivals else 0.95, shares=bounded)[2] < 0:
             harmed.append(entry.row.name)
     against = [rows[entry.row.name] for entry in rivals]
     done = [row for row in against if row.state != "unfinished"]

@@ -123,8 +123,9 @@ def _outcomes(task: Task, answers: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _row(name: str, task: Task, outcomes: np.ndarray, share: np.ndarray, validation: float, cost: Cost) -> Row:
-    score, low, high = stats.interval(outcomes, share)
-    if figures.is_share(task.metric):  # pseudo-values reach beyond
+    bounded = figures.is_share(task.metric)
+    score, low, high = stats.interval(outcomes, share, shares=bounded)
+    if bounded:  # pseudo-values reach beyond
         low, high = max(low, 0.0), min(high, 1.0)
     return Row(name, score, low, high, validation, cost=cost)
 

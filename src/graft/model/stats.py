@@ -46,16 +46,24 @@ def standard_error(correct: ArrayLike, weights: ArrayLike) -> float:
 
 
 def interval(
-    correct: ArrayLike, weights: ArrayLike | None = None, level: float = 0.95, draws: int = 2000, seed: int = 0
+    correct: ArrayLike,
+    weights: ArrayLike | None = None,
+    level: float = 0.95,
+    draws: int = 2000,
+    seed: int = 0,
+    shares: bool | None = None,
 ) -> Interval:
-    """Mean, low and high of a score: correct (S, N) holds S seeds' outcomes, from 0 to 1, on the same N examples.
+    """Mean, low and high of a score: correct (S, N) holds S seeds' outcomes on the same N examples.
+
+    Args:
+        shares: whether outcomes stand between wrong and right, 0 and 1; by default, whether these do.
 
     Raises:
         DataError: outcomes and weights that do not fit each other, or none at all.
     """
     table, share = _checked(correct, weights)
     rng = np.random.default_rng(seed)
-    made_up = (0.0, 0.0, 1.0, 1.0) if _shares(table) else ()
+    made_up = (0.0, 0.0, 1.0, 1.0) if (_shares(table) if shares is None else shares) else ()
     noise = _by_example(table.mean(0), share, made_up, draws, rng) + _by_seed(table @ share, draws, rng)
     return _interval(float(np.average(table.mean(0), weights=share)), noise, level)
 
@@ -67,8 +75,12 @@ def paired(
     level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
+    shares: bool | None = None,
 ) -> Interval:
     """Mean, low and high of the gain a - b: a (Sa, N) and b (Sb, N) on the same N examples, each with its own seeds.
+
+    Args:
+        shares: as in `interval`.
 
     Raises:
         DataError: a and b were not measured on equally many examples, or as in `interval`.
@@ -78,7 +90,8 @@ def paired(
         raise DataError(f"A gain is paired by example, but {first.shape[1]} and {second.shape[1]} examples were given.")
     rng = np.random.default_rng(seed)
     gains = first.mean(0) - second.mean(0)
-    noise = _by_example(gains, share, (-1.0, 1.0) if _shares(first) and _shares(second) else (), draws, rng)
+    bounded = _shares(first) and _shares(second) if shares is None else shares
+    noise = _by_example(gains, share, (-1.0, 1.0) if bounded else (), draws, rng)
     noise += _by_seed(first @ share, draws, rng) - _by_seed(second @ share, draws, rng)
     return _interval(float(np.average(gains, weights=share)), noise, level)
 
@@ -102,7 +115,7 @@ def _checked(correct: ArrayLike, weights: ArrayLike | None) -> tuple[Array, Arra
 
 
 def _shares(table: Array) -> bool:
-    """Whether outcomes lie between wrong and right; errors in a unit, and pseudo-values, have no such ends."""
+    """Whether outcomes lie between wrong and right; errors in a unit have no such ends."""
     return bool(((table >= 0) & (table <= 1)).all())
 
 
