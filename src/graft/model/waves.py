@@ -46,16 +46,18 @@ def eegnet(
         nn.BatchNorm2d(wide),
         nn.ELU(),
         nn.AvgPool2d((1, pool)),
+        nn.Flatten(2),
         nn.Dropout(dropout),
     )
+    # Of one dimension: oneDNN never returns from long depthwise kernels over maps in bfloat16 with channels last.
     separable = nn.Sequential(
-        nn.Conv2d(wide, wide, (1, second), padding=(0, second // 2), groups=wide, bias=False),
-        nn.Conv2d(wide, wide, 1, bias=False),
-        nn.BatchNorm2d(wide),
+        nn.Conv1d(wide, wide, second, padding=second // 2, groups=wide, bias=False),
+        nn.Conv1d(wide, wide, 1, bias=False),
+        nn.BatchNorm1d(wide),
         nn.ELU(),
         nn.Dropout(dropout),
     )
-    pooled = nn.Sequential(nn.Flatten(2), Bins(BINS), nn.Flatten(1))
+    pooled = nn.Sequential(Bins(BINS), nn.Flatten(1))
     return nn.Sequential(temporal, spatial, separable, pooled).eval()
 
 
