@@ -153,12 +153,27 @@ def _fitted(name: str, task: Task) -> dict[str, np.ndarray]:
     """A baseline's state, learned from the training part; thresholds, where there are such, by the validation part."""
     method, head, count = take("baselines", name), take("heads", task.head), len(task.outputs)
     x = described(name, task, task.train)
-    state: dict[str, np.ndarray] = method.fit(x, head.array(task.train.targets, count), head, count, task.seed)
+    y = head.array(task.train.targets, count)
+    state: dict[str, np.ndarray] = method.fit(x, y, _Asked(head, task), count, task.seed)
     offset = getattr(method, "OFFSET", "bias")  # what is added to every answer
     if hasattr(head, "thresholds") and offset in state:
         val = method.predict(state, described(name, task, task.val))
         state[offset] = state[offset] - head.thresholds(val, head.array(task.val.targets, count))
     return state
+
+
+class _Asked:
+    """The head as a baseline asks it: for the task's metric, all classes counting alike where that counts them so."""
+
+    def __init__(self, head: Any, task: Task) -> None:
+        self.head, self.metric, self.balanced = head, task.metric, uneven(task)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.head, name)
+
+    def solve(self, x: np.ndarray, y: np.ndarray, outputs: int, seed: int = 0) -> Any:
+        """The exact head."""
+        return self.head.solve(x, y, outputs, self.balanced, self.metric, seed)
 
 
 def answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

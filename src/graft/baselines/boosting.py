@@ -56,7 +56,9 @@ def fit(x: NDArray[np.float32], y: np.ndarray, head: Any, outputs: int, seed: in
         start = np.where(matrix.any(0), np.log(matrix.mean(0) + 1e-300), NEVER)
         if able and len(present) > 1:
             rare = int(matrix.sum(0)[present].min())
-            model = _model(True, len(rows), rare, len(present), seed).fit(rows, np.searchsorted(present, targets))
+            weights = head.weigh(targets, outputs, True)[targets] if getattr(head, "balanced", False) else None
+            model = _model(True, len(rows), rare, len(present), seed)
+            model.fit(rows, np.searchsorted(present, targets), sample_weight=weights)
             trained = present if len(present) > 2 else present[1:]  # of two classes, the second has the trees
             start[present] = 0
             start[trained] = np.ravel(model._baseline_prediction)

@@ -58,7 +58,9 @@ def fit(x: Sequence[Hashes], y: np.ndarray, head: Any, outputs: int, seed: int) 
     common = np.sort(common[np.argsort(-documents[common], kind="stable")[:MOST]])
     rarity = np.log((1 + len(x)) / (1 + documents[common])) + 1
     state: dict[str, np.ndarray] = {"terms": terms[common].view(np.int64), "rarity": rarity.astype(np.float32)}
-    found = sparse.fit(_weighted(state, x), y, head.KIND, outputs, seed=seed)
+    balanced = getattr(head, "balanced", False)
+    weights = head.weigh(y, outputs, True)[y] if balanced else None
+    found = sparse.fit(_weighted(state, x), y, head.KIND, outputs, seed=seed, weights=weights)
     # Contiguous: safetensors writes the memory as it lies.
     return state | {"weight": np.ascontiguousarray(found.weight, np.float32), "bias": found.bias}
 

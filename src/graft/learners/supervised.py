@@ -199,8 +199,8 @@ def _likeness(
 def evaluate(rest: Rest, data: Dataset, objective: Objective, phase: Phase) -> tuple[float, float]:
     """Loss and score on plain views; quantities are weighed, which makes them comparable, and classes are not."""
     logits, y = predict(rest, data, phase.dtype)
-    squared = objective.head.KIND == "squared" and objective.weights is not None
-    plain = Objective(objective.head, objective.metric, objective.weights.cpu() if squared else None, 0.0)
+    weights = objective.weights if objective.head.KIND == "squared" else None
+    plain = Objective(objective.head, objective.metric, None if weights is None else weights.cpu(), 0.0)
     loss = plain.loss(torch.from_numpy(logits), torch.from_numpy(y)).item()
     return loss, objective.head.metric(logits, y, objective.metric, objective.names)
 

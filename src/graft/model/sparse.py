@@ -35,6 +35,7 @@ def fit(
     strengths: Sequence[float] = PATH,
     folds: int = 5,
     seed: int = 0,
+    weights: ArrayLike | None = None,
 ) -> Linear:
     """The head of the best strength, solved on all rows.
 
@@ -44,6 +45,7 @@ def fit(
 
     Args:
         kind: "softmax" for classes y (N,), "sigmoid" for labels y (N, K) of 0 and 1, "squared" for values y (N, K).
+        weights: what each row counts for (N,), in the objective and in the score.
 
     Shape: x (N, D). The head's weight is (K, D).
     Raises:
@@ -55,13 +57,15 @@ def fit(
     matrix: Array = np.eye(outputs)[targets] if kind == "softmax" else targets.astype(np.float64)
     matrix = matrix.reshape(len(targets), outputs)
     centre, unit = np.zeros(outputs), np.ones(outputs)
+    mass = np.ones(len(targets)) if weights is None else np.asarray(weights, np.float64)
     if kind == "squared":
         centre, unit = matrix.mean(0), np.where(matrix.std(0) > 0, matrix.std(0), 1.0)
         matrix = (matrix - centre) / unit
     with threadpool_limits(1, user_api="blas"):
         rows, turn = _turned(x)
-        strength, held, start = _choose(rows, matrix, kind, strengths, _folds(x, matrix, kind, folds, seed))
-        head = _solve(rows, matrix, kind, np.ones((1, len(matrix))), strength, start, EXACT)[0]
+        fold = _folds(x, matrix, kind, folds, seed)
+        strength, held, start = _choose(rows, matrix, kind, strengths, fold, mass)
+        head = _solve(rows, matrix, kind, mass[None], strength, start, EXACT)[0]
     weight = (head[:, :-1] @ turn.T) @ x if turn is not None else head[:, :-1]
     error = float(held.std() / np.sqrt(len(held)))
     return Linear(weight * unit[:, None], head[:, -1] * unit + centre, strength, float(held.mean()), error)
@@ -99,21 +103,23 @@ def _folds(x: csr_array, y: Array, kind: str, folds: int, seed: int) -> NDArray[
 
 
 def _choose(
-    rows: Rows, y: Array, kind: str, strengths: Sequence[float], fold: NDArray[np.int64]
+    rows: Rows, y: Array, kind: str, strengths: Sequence[float], fold: NDArray[np.int64], mass: Array
 ) -> tuple[float, Array, Array]:
-    """The strength to take and, at it, the held-out rows' outcomes and the folds' mean head (1, K, A+1)."""
+    """The strength to take and, at it, the held-out rows' outcomes, whose mean is the score, and the mean head."""
     count = 1 if len(y) > ENOUGH else int(fold.max()) + 1
     asked = [np.flatnonzero(fold == k) for k in range(count)]
-    learns = (fold != np.arange(count)[:, None]).astype(np.float64)
+    learns = np.where(fold == np.arange(count)[:, None], 0.0, mass)
     single = rows.astype(np.float32)  # enough to compare strengths
+    each = mass[np.concatenate(asked)]
+    each = each / each.mean()
     heads = np.zeros((count, y.shape[1], rows.shape[1] + 1))
     trials, losses = [], []
     for strength in strengths:
         heads = _solve(single, y, kind, learns, strength, heads, ROUGH)
         odds = np.concatenate([rows[at] @ heads[k, :, :-1].T + heads[k, :, -1] for k, at in enumerate(asked)])
         true = y[np.concatenate(asked)]
-        losses.append(_loss(odds, true, kind)[0].mean())
-        trials.append((strength, _outcomes(odds, true, kind), heads.mean(0, keepdims=True)))
+        losses.append((_loss(odds, true, kind)[0] * each).mean())
+        trials.append((strength, _outcomes(odds, true, kind) * each, heads.mean(0, keepdims=True)))
         if len(losses) > int(np.argmin(losses)) + PATIENCE:
             break
     scores = [outcome.mean() for _, outcome, _ in trials]
