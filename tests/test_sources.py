@@ -318,7 +318,8 @@ from graft.core.shelf import take
 offered = {{name: [b.id for b in take("sources", name).catalog("image")] for name in {SOURCES!r}}}
 assert not any(offered[name] for name in ("checkpoint", "timm", "torchvision")), offered
 assert len(offered["package"]) >= 6, offered
-assert not any(take("sources", name).catalog("text") for name in {SOURCES!r})
+assert not any(take("sources", name).catalog("smell") for name in {SOURCES!r})
+assert [b.id for b in take("sources", "package").catalog("text")] == ["package/minilm", "package/mpnet"]
 heavy = {{"torch", "timm", "torchvision", "safetensors", "numpy"}} & set(sys.modules)
 assert not heavy, heavy
 """
@@ -750,8 +751,11 @@ def test_checkpoint_catalog_offers_the_newest_useful_runs(home: Path) -> None:
 # ── the real weights ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+IMAGES = [name for name, entry in package.CATALOGUE.items() if entry.modality == "image"]
+
+
 @pytest.mark.weights
-@pytest.mark.parametrize("name", package.CATALOGUE)
+@pytest.mark.parametrize("name", IMAGES)
 def test_package_weights_are_whole(weights_home: Path, name: str) -> None:
     backbone = package.find(name)
     net, loading = package.open(backbone)
@@ -762,7 +766,7 @@ def test_package_weights_are_whole(weights_home: Path, name: str) -> None:
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize("name", [name for name, entry in package.CATALOGUE.items() if "lite" in name or "net" in name])
+@pytest.mark.parametrize("name", [name for name in IMAGES if "lite" in name or "net" in name])
 def test_package_weights_recognise_a_photo(weights_home: Path, name: str) -> None:
     """The kept file still has the classifier: with it, a photo of the Summer Palace is one of a palace."""
     from PIL import Image

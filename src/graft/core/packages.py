@@ -187,7 +187,7 @@ CATALOGUE = {
         "encoder",
         "transformers/mpnet",
         "mpnet",
-        108_891_648,
+        108_895_872,
         "Apache-2.0",
         input={
             "tokenizer": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
@@ -223,7 +223,7 @@ CATALOGUE = {
         "whisper.openai",
         "blank/whisper",
         "whisper",
-        8_208_384,
+        8_208_384,  # with the positions of half a minute; a shorter window needs fewer
         "MIT",
         input={"rate": 16000, "longest": 30.0, "mel": {"mean": -40.0, "std": 40.0}},
         pretrained_on="680,000 hours of speech, the English part",
