@@ -28,6 +28,7 @@ PATH = (
     "plan",
     "adapt",
     "groups",
+    "rivals",
     "verdict",
     "verify",
     "predict",

@@ -24,7 +24,7 @@ from graft.data.batches import stacked, unstacked
 from graft.groups import groups, named
 from graft.predict import SCHEMA, WHOLE, spoken
 from graft.rank import learned
-from graft.verify import answered, described
+from graft.rivals import answered, described
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
 PICTURES = ("ranking.png", "stages.png", "verdict.png")  # which `report` puts beside it

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def load(
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{place} cannot be read as a Task: {error}.") from None
     asked = {name: value for name, value in asked.items() if value is not None}
-    modality = modality or _kind(place, asked)
+    modality = modality or _kind(place, head, asked)
     reader = take("modalities", modality)
     labelled = not head or getattr(take("heads", head), "LABELLED", True)
     found = reader.find(place, asked) if labelled else reader.find(place, asked, labelled=False)
@@ -78,7 +78,7 @@ def load(
         raise DataError(f"None of the {len(found.rows)} examples in {place} can be used. {reasons}")
     notes += _remarks(rows)
 
-    name, kind = _head(rows, head, notes)
+    name, kind = _head(rows, head, notes, lambda row: reader.decode(reader.fetch(row.item, reading), reading))
     rows, empty = legible(rows, kind)
     skipped += empty
     if kind.ROWS:
@@ -154,9 +154,11 @@ def load(
     )  # fmt: skip
 
 
-def _kind(place: Path, asked: Mapping[str, Any]) -> str:
+def _kind(place: Path, head: str | None, asked: Mapping[str, Any]) -> str:
     """The modality that the data look like: by the endings of files, or else by the values in a table."""
     shelf = {name: take("modalities", name) for name in names("modalities")}
+    if head and take("heads", head).ROWS:
+        return next(name for name, one in shelf.items() if hasattr(one, "told"))  # that has answers word by word
     table = _table(place)
     arrays = table is not None and table.suffix.lower() in ARRAYS
     if holding := [name for name, one in shelf.items() if arrays and hasattr(one, "holds") and one.holds(table)]:
@@ -189,12 +191,16 @@ def _table(place: Path) -> Path | None:
     return next((tables[name] for name in ("train", "training", "x") if name in tables), None)
 
 
-def _head(rows: list[Seen], asked: str | None, notes: list[str]) -> tuple[str, Any]:
-    """The head: lists are many labels, numbers with a fraction quantities, everything else classes."""
+def _head(rows: list[Seen], asked: str | None, notes: list[str], example: Callable[[Seen], Any]) -> tuple[str, Any]:
+    """The head: a label for each word are tags, other lists several labels, fractions quantities, all else classes."""
     if asked:
         return asked, take("heads", asked)
     labels = [row.label for row in rows if row.label is not None]
-    if any(isinstance(label, list) for label in labels):
+    if lists := [row for row in rows if isinstance(row.label, list)][:LOOKED]:
+        words = [example(row) for row in lists]
+        if all(isinstance(w, list) and len(w) == len(row.label) for w, row in zip(words, lists, strict=True)):
+            notes.append("Each word has a label of its own (head tagging).")
+            return "tagging", take("heads", "tagging")
         notes.append("The labels are lists: several may hold of one example (head multilabel).")
         return "multilabel", take("heads", "multilabel")
     distinct = len({str(label) for label in labels})

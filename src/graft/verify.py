@@ -3,7 +3,6 @@
 import logging
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from safetensors import safe_open
@@ -11,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import Meter, adapt, belongs, logits
-from graft.build import build, reading, suited, views
+from graft.build import build, suited, views
 from graft.core import figures, home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
@@ -19,11 +18,10 @@ from graft.core.errors import GraftError
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Budget, Cost, Part, Phase, Plan, Report, Row, Run, Task
 from graft.core.phases import exact_head, uneven
-from graft.core.shelf import names, take
-from graft.data.dataset import ahead, chunks, content
-from graft.data.store import open_store
+from graft.core.shelf import take
 from graft.model import stats
 from graft.rank import unknown
+from graft.rivals import answered, described, fitted, fitting
 from graft.speed import training
 from graft.verdict import Entry, judged
 
@@ -51,18 +49,6 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
     return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
-
-
-def fitting(task: Task) -> list[str]:
-    """The baselines that there are for this kind of example and head."""
-    found = {name: take("baselines", name) for name in names("baselines")}
-    labelled = getattr(take("heads", task.head), "LABELLED", True)
-    return [
-        name
-        for name, method in found.items()
-        if task.modality in (method.MODALITIES or (task.modality,))
-        and task.head in getattr(method, "HEADS", (task.head,) * labelled)
-    ]
 
 
 def _there(row: Row) -> bool:
@@ -136,7 +122,7 @@ def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     state_key = key("baseline", graft.__version__, name, task.key)
     place = home.folder("runs", state_key) / "weights.safetensors"
     if not place.is_file():
-        state = {at: np.ascontiguousarray(array) for at, array in _fitted(name, task).items()}  # written as it lies
+        state = {at: np.ascontiguousarray(array) for at, array in fitted(name, task).items()}  # written as it lies
         with home.placed(place) as draft:
             save_file(state, draft, metadata={"cost": to_json(meter.cost())})
     with safe_open(place, "np") as file:
@@ -149,42 +135,6 @@ def _baseline(name: str, task: Task, part: Part, share: np.ndarray) -> Entry:
     return Entry(replace(row, run=state_key), [test], outcomes)
 
 
-def _fitted(name: str, task: Task) -> dict[str, np.ndarray]:
-    """A baseline's state, learned from the training part; thresholds, where there are such, by the validation part."""
-    method, head, count = take("baselines", name), take("heads", task.head), len(task.outputs)
-    x = described(name, task, task.train)
-    y = head.array(task.train.targets, count)
-    state: dict[str, np.ndarray] = method.fit(x, y, _Asked(head, task), count, task.seed)
-    offset = getattr(method, "OFFSET", "bias")  # what is added to every answer
-    if hasattr(head, "thresholds") and offset in state:
-        val = method.predict(state, described(name, task, task.val))
-        state[offset] = state[offset] - head.thresholds(val, head.array(task.val.targets, count))
-    return state
-
-
-class _Asked:
-    """The head as a baseline asks it: for the task's metric, all classes counting alike where that counts them so."""
-
-    def __init__(self, head: Any, task: Task) -> None:
-        self.head, self.metric, self.balanced = head, task.metric, uneven(task)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.head, name)
-
-    def solve(self, x: np.ndarray, y: np.ndarray, outputs: int, seed: int = 0) -> Any:
-        """The exact head."""
-        return self.head.solve(x, y, outputs, self.balanced, self.metric, seed)
-
-
-def answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Answers with the targets beside them; where every word is asked for, each has the answer of its example."""
-    y = head.array(part.targets, len(task.outputs))
-    if not head.ROWS:
-        return answers, y
-    words = head.by_row(y)
-    return answers if len(answers) == len(words) else np.repeat(answers, [len(tags) for tags in y], axis=0), words
-
-
 def _complete(task: Task, part: Part, answers: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A network's answers with those for words that it does not read, where every word counts."""
     head = take("heads", task.head)
@@ -192,38 +142,6 @@ def _complete(task: Task, part: Part, answers: np.ndarray, y: np.ndarray) -> tup
         return answers, y
     whole: tuple[np.ndarray, np.ndarray] = head.complete(answers, y, head.array(part.targets, len(task.outputs)))
     return whole
-
-
-def described(name: str, task: Task, part: Part) -> Any:
-    """What a baseline sees of every example, kept in the feature store like any other feature.
-
-    Shape: (n, width), or a list of arrays where the baseline's descriptions are of any length.
-    """
-    method, modality, read = take("baselines", name), take("modalities", task.modality), reading(task)
-    ragged = getattr(method, "RAGGED", False)
-
-    def one(row: int) -> np.ndarray:
-        return np.asarray(method.describe(modality.decode(content(part, row, modality, read), read)))
-
-    probe = one(0)
-    if not probe.size and not ragged:
-        return np.zeros((len(part), 0), np.float32)
-    keys = [bytes.fromhex(key(id)) for id in part.ids]
-    shape = () if ragged else probe.shape
-    kept = key("described", graft.__version__, modality.VERSION, read, name)
-    store = open_store(kept, probe.dtype.name, shape)
-    todo = np.flatnonzero(~store.has(keys))
-    asks = list(chunks(len(todo), 64))
-    for rows, values in zip(asks, ahead(lambda rows: [one(row) for row in todo[rows]], asks), strict=True):
-        names = [keys[row] for row in todo[rows]]
-        if ragged:
-            store.write(names, np.concatenate(values), [len(value) for value in values])
-        else:
-            store.write(names, np.stack(values))
-    if not ragged:
-        return store.rows(keys)
-    tokens, lengths = store.ragged(keys)
-    return np.split(tokens, np.cumsum(lengths)[:-1])
 
 
 def _scratch(task: Task, run: Run, part: Part, share: np.ndarray, seconds: float) -> Entry:

@@ -96,7 +96,7 @@ def solve(
     return linear.fit(x, y, outputs, None if weights is None else weights[y], seed=seed, metric=metric)
 
 
-def constant(y: np.ndarray, outputs: int) -> np.ndarray:
+def constant(y: np.ndarray, outputs: int, metric: str = METRICS[0]) -> np.ndarray:
     """Log-frequencies of the classes, each seen once more than it was so that none is impossible."""
     counts = np.bincount(y, minlength=outputs) + 1
     return np.asarray(np.log(counts / counts.sum()))

@@ -77,7 +77,14 @@ def strata(targets: Sequence[Sequence[int]]) -> list[str]:
 
 
 def choose_metric(y: np.ndarray, names: Sequence[str]) -> tuple[str, str]:
-    """The mean F1 over examples, unless most of them have no label: then saying nothing would look right."""
+    """The mean F1 over examples, unless most of them have no label: then saying nothing would look right.
+
+    Raises:
+        DataError: all examples have the same labels.
+    """
+    if (y == y[:1]).all():
+        some = ", ".join(name for name, there in zip(names, y[0], strict=True) if there)
+        raise DataError(f"All {len(y)} training examples have the same labels, {some}: there is nothing to learn.")
     empty = int((~(y > 0).any(1)).sum())
     if 2 * empty < len(y):
         return METRICS[0], ""
@@ -152,15 +159,20 @@ def solve(
     return binary.fit(x, y, weigh(y, outputs, balanced), seed=seed, outcomes=judge)
 
 
-def constant(y: np.ndarray, outputs: int) -> Array:
-    """The labels that are best given to every example, by mean F1: log-odds (K,), moved so that these are above 0."""
+def constant(y: np.ndarray, outputs: int, metric: str = METRICS[0]) -> Array:
+    """The labels that are best given to every example: log-odds (K,), moved so that these are above 0.
+
+    Best is what F1 says, its mean over examples or, for other metrics, that of all labels together.
+    """
     true = y > 0
     rate = (true.sum(0) + 0.5) / (len(y) + 1)
     odds = np.log(rate / (1 - rate))
     order = np.argsort(-odds, kind="stable")
     hits = np.column_stack([np.zeros(len(y)), true[:, order].cumsum(1)])
     sizes = true.sum(1, keepdims=True) + np.arange(outputs + 1)
-    given = int(np.where(sizes > 0, 2 * hits / np.maximum(sizes, 1), 1.0).mean(0).argmax())
+    by_example = np.where(sizes > 0, 2 * hits / np.maximum(sizes, 1), 1.0).mean(0)
+    together = 2 * hits.sum(0) / np.maximum(sizes.sum(0), 1)
+    given = int((by_example if metric == "sample_f1" else together).argmax())
     edges = np.concatenate([[odds.max() + 1], odds[order], [odds.min() - 1]])
     moved = odds - (edges[given] + edges[given + 1]) / 2
     moved[order[:given]] += 1e-6  # of two labels alike, one may be given and the other not

@@ -136,9 +136,9 @@ def solve(
     return ridge.fit(x, y, outcomes=judge, made_up=(0.0, 1.0) if metric == "r2" else ())
 
 
-def constant(y: np.ndarray, outputs: int) -> Array:
-    """The mean of each target (K,)."""
-    return np.asarray(y.mean(0))
+def constant(y: np.ndarray, outputs: int, metric: str = METRICS[0]) -> Array:
+    """The mean of each target (K,), or its median, which is the better answer by absolute error."""
+    return np.asarray(np.median(y, axis=0) if metric == "mae" else y.mean(0))
 
 
 def metric(logits: np.ndarray, y: np.ndarray, name: str = METRICS[0], names: Sequence[str] = ()) -> float:

@@ -167,7 +167,7 @@ def solve(
     return Linear(found.weight, found.bias, found.strength, float(values.mean()), standard_error(values))
 
 
-def constant(y: np.ndarray, outputs: int) -> Array:
+def constant(y: np.ndarray, outputs: int, metric: str = METRICS[0]) -> Array:
     """Log-frequencies of the tags (K,), each seen once more than it was."""
     words = _words(y, outputs) + 1
     return np.asarray(np.log(words / words.sum()))
