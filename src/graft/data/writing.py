@@ -44,7 +44,7 @@ def words(text: str) -> int:
 
 
 def terms(text: str) -> list[str]:
-    """Lower-case words of three letters or more, and characters of scripts that need no spaces: what a text is about."""
+    """What a text is about: lower-case words of three letters or more; of scripts without spaces, characters."""
     found = WORD.findall(text.lower())
     return [word for word in found if len(word) > 2 or ord(word[0]) >= BROAD]
 

@@ -45,7 +45,7 @@ def order(y: np.ndarray, seed: int) -> np.ndarray:
 
 
 def nearest(known: np.ndarray, y: np.ndarray, asked: np.ndarray, outputs: int) -> np.ndarray:
-    """Logits (m, outputs) of vectors (m, D) by their likeness to the mean direction of each class of those known (n, D)."""
+    """Logits (m, outputs) of vectors (m, D) by likeness to the mean direction of each class of those known (n, D)."""
     known, asked = (v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (known, asked))
     means = np.stack([known[y == label].sum(0) for label in range(outputs)])
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)

@@ -28,8 +28,8 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
         )
     elif pulled := _few_texts(task, evidence, budget):
         why = (
-            f"Texts, {evidence.per_class} training examples of the rarest class: with {FEWEST} to {MOST_FEW} contrastive "
-            "tuning beats a linear probe by 0 to 25 points on published sets (Tunstall et al. 2022)."
+            f"Texts, {evidence.per_class} training examples of the rarest class: with {FEWEST} to {MOST_FEW} of them "
+            "contrastive tuning beats a linear probe by 0 to 25 points on published sets (Tunstall et al. 2022)."
         )
         return Plan(evidence.backbone, task.head, "contrastive", (pulled, head), why=(why,))
     elif evidence.per_class < few:

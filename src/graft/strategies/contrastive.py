@@ -1,4 +1,4 @@
-"""Contrastive tuning, then the exact head: a few labels teach an encoder what belongs together (Tunstall et al. 2022)."""
+"""Contrastive tuning, then the exact head: few labels teach an encoder what belongs together (Tunstall et al. 2022)."""
 
 from graft.core.costs import boundary
 from graft.core.nouns import Budget, Evidence, Plan, Task
