@@ -1,14 +1,19 @@
 """Small networks that are built in: no download, pretrained here in seconds, for tests, demonstrations and first tries.
 
-Four stages of convolution, batch norm and ReLU, for pictures of 32×32. The three variants differ in their weights: one
-helps on photos of shapes, one helps nobody, and one does harm, so that it can be seen whether harm is noticed.
+One for every modality, pretrained to tell what is shown by generated examples (`graft.data.toys`). For pictures there
+are two more, with the same architecture and other weights: one helps nobody, and one does harm, so that it can be seen
+whether harm is noticed.
 """
 
-from collections import OrderedDict
-from collections.abc import Mapping
-from itertools import pairwise
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from graft.core.codec import from_dict
 from graft.core.errors import BackboneError, nearest
 from graft.core.home import folder, lock, placed, touch
 from graft.core.nouns import Backbone, Loading
@@ -17,75 +22,117 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-VARIANTS = {  # name: (pretrained on, note)
-    "shapes": ("generated shapes", "eight shapes in random colours, told apart"),
-    "random": ("nothing", "random weights, always the same ones"),
-    "noise": ("nothing", "deliberately harmful: all it tells of a picture is how bright it is"),
-}
-SHAPES = ("disc", "square", "triangle", "stripes", "ring", "cross", "checks", "blobs")
-WIDTHS = (16, 32, 64, 128)
-SIZE = 32  # pixels
-PICTURES, EPOCHS, BATCH, RATE = 3072, 6, 64, 0.01  # a few seconds on one core; RATE: AdamW's at its peak
 REVISION = "1"  # of the weights; another one makes them anew
+SEED = 0  # of the examples that are learned from
+
+
+@dataclass(frozen=True)
+class Net:
+    """An architecture: what it is fed, and how much it learns from in a few seconds on one core."""
+
+    modality: str
+    shown: str  # what it learns from, a function of graft.data.toys
+    params: int
+    input: Mapping[str, Any]
+    count: int  # examples
+    epochs: int
+    rate: float  # AdamW's, at its peak
+
+
+@dataclass(frozen=True)
+class Variant:
+    """An architecture, and what its weights know."""
+
+    net: str
+    pretrained_on: str
+    note: str
+
+
+PIXELS = {"size": [32, 32], "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop": 1.0}
+TOKENS: dict[str, Any] = {"window": 64, "pooling": "mean"}  # of a tokenizer that `find` adds
+MEL = {"bands": 32, "frame": 256, "hop": 128, "mean": -20.0, "std": 20.0}
+SOUND = {"rate": 8_000, "longest": 4.0, "loudness": -20.0, "mel": MEL}
+WAVES: dict[str, Any] = {"channels": ["C1", "C2", "C3", "C4"], "rate": 100.0, "window": 2.0, "scale": "channel"}
+GENES = {"columns": [f"g{gene}" for gene in range(40)]}
+NETS = {
+    "net": Net("image", "pictures", 97_680, PIXELS, 3072, 6, 0.01),
+    "phrases": Net("text", "sentences", 94_128, TOKENS, 2048, 6, 0.004),
+    "sounds": Net("audio", "sounds", 41_012, SOUND, 1024, 6, 0.01),
+    "waves": Net("signal", "waves", 56_256, WAVES, 1536, 6, 0.01),
+    "cells": Net("vector", "cells", 15_616, GENES, 2048, 6, 0.005),
+}
+VARIANTS = {
+    "shapes": Variant("net", "generated shapes", "eight shapes in random colours, told apart"),
+    "random": Variant("net", "nothing", "random weights, always the same ones"),
+    "noise": Variant("net", "nothing", "deliberately harmful: all it tells of a picture is how bright it is"),
+    "phrases": Variant("phrases", "generated sentences", "their topics and moods, whichever words say them"),
+    "sounds": Variant("sounds", "generated sounds", "glides, vowels, noise and clicks, told apart"),
+    "waves": Variant("waves", "generated waves", "events under noise, and on which side of four channels"),
+    "cells": Variant("cells", "generated cells", "types and states, whatever else goes on in forty genes"),
+}
 
 
 def catalog(modality: str) -> list[Backbone]:
-    """Every variant."""
-    return [find(name) for name in VARIANTS] if modality == "image" else []
+    """The variants for a modality."""
+    return [find(name) for name, variant in VARIANTS.items() if NETS[variant.net].modality == modality]
 
 
 def find(name: str) -> Backbone:
-    """The backbone called tiny/`name`.
+    """The backbone called tiny/`name`; the home keeps a text encoder's tokenizer from then on.
 
     Raises:
         BackboneError: there is no such variant.
     """
     if name not in VARIANTS:
         raise BackboneError(f"There is no tiny/{name}.{nearest(f'tiny/{name}', [f'tiny/{v}' for v in VARIANTS])}")
-    pretrained_on, note = VARIANTS[name]
+    variant = VARIANTS[name]
+    net = NETS[variant.net]
     return Backbone(
         id=f"tiny/{name}",
+        modality=net.modality,
         family="tiny",
-        architecture="tiny/net",
-        input={
-            "size": [SIZE, SIZE],
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.25, 0.25, 0.25],
-            "interpolation": "bilinear",
-            "crop": 1.0,
-        },
-        params=97_680,
-        pretrained_on=pretrained_on,
+        architecture=f"tiny/{variant.net}",
+        input=_input(variant.net),
+        params=net.params,
+        pretrained_on=variant.pretrained_on,
         license="Apache-2.0",
         revision=REVISION,
-        note=note,
+        note=variant.note,
     )
 
 
 def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loading]":
-    """The headless network, (B, 3, h, w) → (B, 128), in eval mode, and how its weights fitted."""
+    """The headless network, one vector an example or window, in eval mode, and how its weights fitted."""
     import torch
 
     from graft.model.loading import load
 
     name = find(backbone.id.removeprefix("tiny/")).id.removeprefix("tiny/")
     with torch.random.fork_rng(devices=[], enabled=pretrained):  # random weights are taken from the caller's generator
-        net = build("net")
+        net = build(backbone.architecture.removeprefix("tiny/"), backbone.input)
     return net, load(net, _weights(name)) if pretrained else Loading()
 
 
 def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
-    """The empty headless network, in eval mode: random weights from torch's current generator; any size will do."""
-    from torch import nn
+    """The empty headless network, in eval mode: random weights from torch's current generator.
 
-    if name != "net":
-        raise BackboneError(f"There is one tiny architecture, tiny/net; {name!r} is none.")
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    for index, (inside, outside) in enumerate(pairwise((3, *WIDTHS))):
-        convolution = nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=False)
-        parts[f"stage{index}"] = nn.Sequential(convolution, nn.BatchNorm2d(outside), nn.ReLU())
-    parts |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
-    return nn.Sequential(parts).eval()
+    Raises:
+        BackboneError: there is none of this name.
+    """
+    from graft.data import tokens
+    from graft.model import toys
+
+    if name not in NETS:
+        raise BackboneError(f"There is no architecture tiny/{name}.{nearest(name, NETS)} There are: {', '.join(NETS)}.")
+    fed = {**_input(name), **(input or {})}
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "net": toys.pictures,
+        "phrases": lambda: toys.sentences(tokens.vocabulary(fed["tokenizer"]), fed["window"], fed["pooling"]),
+        "sounds": toys.sounds,
+        "waves": lambda: toys.waves(len(fed["channels"])),
+        "cells": lambda: toys.cells(len(fed["columns"]) + sum(map(len, fed.get("categories", {}).values()))),
+    }
+    return makers[name]()
 
 
 def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
@@ -93,59 +140,36 @@ def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tenso
     return state
 
 
-def pictures(count: int, seed: int) -> "tuple[np.ndarray, np.ndarray]":
-    """Shapes of random place, size, angle, colours and light, (count, 3, 32, 32) uint8, and which shape each one is."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-
-    def draw(low: float, high: float, *shape: int) -> "np.ndarray":
-        return rng.uniform(low, high, (count, *(shape or (1, 1)))).astype(np.float32)
-
-    targets = rng.integers(len(SHAPES), size=count)
-    y, x = np.mgrid[:SIZE, :SIZE].astype(np.float32) / SIZE - 0.5
-    dx, dy, angle, r = x - draw(-0.1, 0.1), y - draw(-0.1, 0.1), draw(0, 2 * np.pi), draw(0.2, 0.42)
-    u, v = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
-    length, far, near = np.hypot(u, v), np.maximum(abs(u), abs(v)), np.minimum(abs(u), abs(v))
-    wave = 2 * np.pi / draw(0.15, 0.35)
-    inside = {
-        "disc": length < r,
-        "square": far < r,
-        "triangle": (u > -r / 2) & (u / 2 + 0.87 * abs(v) < r / 2),
-        "stripes": np.sin(wave * u) > 0,
-        "ring": abs(length - 0.8 * r) < 0.2 * r,
-        "cross": (far < r) & (near < 0.25 * r),
-        "checks": np.sin(wave * u) * np.sin(wave * v) > 0,
-        "blobs": np.sin(wave * u) + np.sin(wave * v) > 0.8,
-    }
-    mask = np.stack([inside[name] for name in SHAPES])[targets, np.arange(count)][:, None]
-    front = draw(0, 255, 3, 1, 1)
-    back = (front + draw(80, 176, 3, 1, 1)) % 256  # never close to the front
-    light = (draw(-80, 80) * x + draw(-80, 80) * y)[:, None]
-    noise = rng.standard_normal((count, 3, SIZE, SIZE), np.float32) * 8
-    return (np.where(mask, front, back) + light + noise).clip(0, 255).astype(np.uint8), targets
-
-
 def _weights(name: str) -> "dict[str, Tensor]":
     """A variant's weights from the home, made first where they are not there."""
-    import torch
     from safetensors.torch import load_file, save_file
 
+    makers = {"random": lambda: build("net"), "noise": _blind}
     path = folder("weights") / f"tiny-{name}-{REVISION}.safetensors"
     with lock("weights", path.stem):
         if not path.exists():
-            with torch.random.fork_rng(devices=[]), placed(path) as part:
-                torch.default_generator.manual_seed(0)
-                save_file({"shapes": _shapes, "random": _random, "noise": _noise}[name]().state_dict(), part)
+            with _alone(), placed(path) as part:
+                save_file(makers.get(name, lambda: _taught(VARIANTS[name].net))().state_dict(), part)
         touch(path)
         return load_file(path)
 
 
-def _random() -> "nn.Module":
-    return build("net")
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Torch at seed 0 and on one thread, so that the same bits come out whatever else goes on; then as it was."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
-def _noise() -> "nn.Module":
+def _blind() -> "nn.Module":
     """Every filter takes the mean of what it sees, so that all channels show one blurred grey picture."""
     net = build("net")
     for weight in net.parameters():
@@ -154,24 +178,48 @@ def _noise() -> "nn.Module":
     return net
 
 
-def _shapes() -> "nn.Module":
-    """Trained to name the shapes."""
+def _taught(name: str) -> "nn.Module":
+    """The network after it learned from generated examples, prepared as their modality does."""
     import torch
-    from torch import nn
 
-    shown, targets = pictures(PICTURES, seed=0)
-    x, y = (torch.from_numpy(shown).float() / 255 - 0.5) / 0.25, torch.from_numpy(targets)
-    net, head = build("net"), nn.Linear(WIDTHS[-1], len(SHAPES))
-    whole = nn.Sequential(net, head).train()
-    optimiser = torch.optim.AdamW(whole.parameters(), lr=RATE, weight_decay=0.05)
-    steps = EPOCHS * PICTURES // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
-    rows = torch.cat([torch.randperm(PICTURES) for _ in range(EPOCHS)]).split(BATCH)
-    with torch.enable_grad():
-        for at in rows:
-            loss = nn.functional.cross_entropy(whole(x[at]), y[at])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    return net.eval()
+    from graft.data import filters, mel, tokens, toys
+    from graft.model.toys import taught
+
+    recipe = NETS[name]
+    x, told = getattr(toys, recipe.shown)(recipe.count, seed=0)
+    prepared: dict[str, Callable[[], Iterable[Any]]] = {
+        "pictures": lambda: (x.astype("float32") / 255 - 0.5) / 0.25,
+        "sentences": lambda: [tokens.encoded(_tokenizer(), text, TOKENS["window"])[0] for text in x],
+        "sounds": lambda: [mel.spectrum(clip, toys.RATE, from_dict(mel.Mel, MEL)) for clip in x],
+        "waves": lambda: filters.scaled(x, WAVES["scale"]),
+        "cells": lambda: _standard(x),
+    }
+    rows = [torch.as_tensor(row) for row in prepared[recipe.shown]()]
+    facts = {fact: torch.as_tensor(words) for fact, words in told.items()}
+    return taught(build(name), rows, facts, recipe.epochs, recipe.rate)
+
+
+def _standard(x: "np.ndarray") -> "np.ndarray":
+    """Columns in spreads from their middle."""
+    from graft.data.numbers import robust
+
+    centre, spread = robust(x.astype("float64"))
+    return ((x - centre) / spread).astype("float32")
+
+
+def _input(name: str) -> dict[str, Any]:
+    """What an architecture is fed."""
+    return {**NETS[name].input, **({"tokenizer": _tokenizer()} if NETS[name].modality == "text" else {})}
+
+
+def _tokenizer() -> str:
+    """The sha256 of the tokenizer that knows the generated sentences; the home keeps it from then on."""
+    from graft.data import tokens, toys
+
+    digest = sha256(toys.tokenizer().encode()).hexdigest()
+    if not tokens.kept(digest):
+        with TemporaryDirectory() as place:
+            file = Path(place, "tokenizer.json")
+            file.write_text(toys.tokenizer(), encoding="utf-8")
+            tokens.keep(file, digest)
+    return digest
