@@ -1,4 +1,4 @@
-"""Groups without labels: the head is the nearest centre, the data tell how many there are, and groups say what they are."""
+"""Groups without labels: the head is the nearest centre, the data tell how many there are, and groups have names."""
 
 import csv
 import json
