@@ -9,7 +9,11 @@ from typing import Any
 from graft.core.errors import BackboneError, nearest
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-DESCRIBING = ("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "sentence_bert_config.json")
+DESCRIBING = (
+    *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab*", "*.model", "merges.txt", "modules.json", "sentence_bert_config.json", "*/config.json"),
+    *("preprocessor_config.json", "README.md"),
+)
 
 
 def card(folder: Path, field: str) -> Iterator[str]:
@@ -92,19 +96,14 @@ def folder(name: str, whole: bool = False) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        wanted = [
-            *DESCRIBING,
-            "*/config.json",
-            "preprocessor_config.json",
-            "README.md",
-            "vocab*",
-            "*.model",
-            "merges.txt",
-        ]
         if whole:
             print(f"fetching transformers/{name}…", file=sys.stderr)
-            wanted += ["*.safetensors", "*.safetensors.index.json"]
-        return Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=10))
+        for files in (["*.safetensors", "*.safetensors.index.json"], ["pytorch_model*.bin*"]):  # the older ones at need
+            wanted = [*DESCRIBING, *(["*/pytorch_model.bin", *files] if whole else [])]
+            place = Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=10))
+            if not whole or any((place / file).is_file() for file in WEIGHTS):
+                break
+        return place
     except Exception as error:  # the hub's client raises its HTTP library's own errors, which change between releases
         first = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": .")
         raise BackboneError(

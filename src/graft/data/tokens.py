@@ -12,11 +12,41 @@ from tokenizers import Tokenizer
 
 from graft.core.errors import BackboneError
 from graft.core.home import folder, home, placed
-from graft.core.keys import file_sha256
+from graft.core.keys import file_sha256, installed, key
 
 VERSION = tokenizers.__version__
 BLANK = "-"  # in place of a word that a tokenizer has no token for, such as a lone space: each word has an answer
+VOCABULARIES = (
+    *("vocab.txt", "vocab.json", "vocab.bpe", "merges.txt", "bpe.codes"),
+    *("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "config.json")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # many threads call it at once as it is
+
+
+def found(place: Path) -> Path | None:
+    """The tokenizer.json of a folder, or one made of the older files of a tokenizer; None where there are none.
+
+    Raises:
+        BackboneError: the library cannot read them.
+    """
+    if (file := place / "tokenizer.json").is_file():
+        return file
+    if not any((place / name).is_file() for name in VOCABULARIES):
+        return None
+    made_of = [(name, file_sha256(place / name)) for name in (*VOCABULARIES, *SETTINGS) if (place / name).is_file()]
+    file = folder("weights") / f"converted-{key(installed('transformers'), *made_of)}.json"
+    if file.is_file():
+        return file
+    from transformers import AutoTokenizer
+
+    try:
+        text = AutoTokenizer.from_pretrained(place, local_files_only=True).backend_tokenizer.to_str()
+    except Exception as error:  # whatever the tokenizer's own library raises
+        raise BackboneError(f"The tokenizer in {place} cannot be read: {str(error).splitlines()[0]}.") from error
+    with placed(file) as part:
+        Path(part).write_text(text, encoding="utf-8")
+    return file
 
 
 def keep(file: str | os.PathLike[str], wanted: str = "") -> str:

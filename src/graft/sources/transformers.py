@@ -30,6 +30,12 @@ IDLE = (
     *("architectures", "dtype", "torch_dtype", "transformers_version", "_name_or_path", "name_or_path", "id2label"),
     *("label2id", "use_cache", "gradient_checkpointing", "problem_type", "return_dict", "_attn_implementation"),
 )
+# Kinds whose positions begin behind the padding's; and those in which a token sees only those before it.
+OFFSET = (
+    *("roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "mpnet", "longformer", "esm"),
+    *("data2vec-text", "luke", "xmod"),
+)
+DECODERS = ("gpt", "llama", "mistral", "qwen", "gemma", "phi", "smollm", "opt", "bloom", "falcon", "olmo", "granite")
 LONGEST = 512  # tokens of a window, where a network could take more: attention's cost grows with the square
 
 
@@ -54,13 +60,15 @@ def find(name: str) -> Backbone:
     Raises:
         BackboneError: there is no such folder or repository, or its network is of another kind.
     """
+    from graft.data import tokens
+
     folder = hub.folder(name)
     config = hub.settings(folder / "config.json")
     kind = config.get("model_type", "")
     if kind in SOUNDS:
         modality, input = "audio", _heard(folder, kind, config)
-    elif (folder / "tokenizer.json").is_file() or (folder / "tokenizer_config.json").is_file():
-        modality, input = "text", _read(folder, config)
+    elif (tokenizer := tokens.found(folder)) is not None:
+        modality, input = "text", _read(folder, tokenizer, config)
     else:
         raise BackboneError(
             f"{name} has no tokenizer, and its kind ({kind or 'unnamed'}) is none of {', '.join(SOUNDS)}: graft does "
@@ -112,7 +120,7 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
         BackboneError: the library has no such kind, or cannot build it from this configuration.
     """
     import torch
-    from transformers import AutoConfig, AutoModel, T5EncoderModel
+    from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
     from transformers.utils import logging
 
     from graft.model.encoder import Encoder, try_packing
@@ -128,7 +136,7 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
         if name in SOUNDS:
             return _hearing(name, made, input or {})
         if name in ("t5", "mt5", "umt5"):
-            model: nn.Module = T5EncoderModel(made)  # type: ignore[arg-type]
+            model: nn.Module = AutoModelForTextEncoding.from_config(made)
         else:
             try:
                 model = AutoModel.from_config(made, add_pooling_layer=False)
@@ -139,13 +147,17 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
     spec = input or {}
     encoder = Encoder(model.eval(), int(spec.get("window", LONGEST)), str(spec.get("pooling", "mean")))
     encoder.after = _after(spec.get("after", []))
-    with torch.random.fork_rng(devices=[]):
-        try_packing(encoder, int(made.vocab_size))
+    try:
+        with torch.random.fork_rng(devices=[]):
+            try_packing(encoder, int(made.vocab_size))
+    except Exception as error:  # of whatever kind a network raises that wants more than this
+        first = str(error).splitlines()[0].rstrip(".")
+        raise BackboneError(f"A {name!r} network cannot run on tokens alone: {first}.") from error
     return encoder.eval()
 
 
 def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
-    """Names of the first BERT files, and sound encoders that lie beside a decoder."""
+    """Names of the first BERT files, tensors under another of their names, and sound encoders beside a decoder."""
     renamed = {k.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): v
                for k, v in state.items()}  # fmt: skip
     from graft.model import hearing
@@ -157,7 +169,14 @@ def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tenso
         ): v
         for k, v in renamed.items()
     }
-    return hearing.convert(newer, module)
+    wanted = module.state_dict()
+    names = {tensor.data_ptr(): name for name, tensor in wanted.items() if name in newer}
+    tied = {
+        name: newer[names[tensor.data_ptr()]]
+        for name, tensor in wanted.items()
+        if name not in newer and tensor.data_ptr() in names
+    }
+    return hearing.convert({**newer, **tied}, module)
 
 
 def _hearing(name: str, config: Any, input: Mapping[str, Any]) -> "nn.Module":
@@ -168,13 +187,10 @@ def _hearing(name: str, config: Any, input: Mapping[str, Any]) -> "nn.Module":
     return net.eval()
 
 
-def _read(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def _read(folder: Path, tokenizer: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a text encoder is fed, from its tokenizer and what sentence-transformers wrote beside it."""
     from graft.data import tokens
 
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        file = _converted(folder)
     modules = hub.settings(folder / "modules.json") if (folder / "modules.json").is_file() else []
     pooling, after = "", []
     for module in modules:
@@ -193,18 +209,16 @@ def _read(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     asked = hub.settings(settings).get("max_seq_length") if settings.is_file() else None
     places = config.get("max_position_embeddings") or config.get("n_positions") or LONGEST
     places -= 1 + (config.get("pad_token_id") or 0) if config.get("model_type") in OFFSET else 0
-    decoder = config.get("model_type") in ("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "phi", "smollm3")
+    trained = (config.get("model_type", ""), *(config.get("architectures") or ()))
+    decoder = trained[0].startswith(DECODERS) or any(one.endswith(("CausalLM", "LMHeadModel")) for one in trained)
     kinds = config.get("type_vocab_size", 1) > 1 and config.get("model_type") not in OFFSET
     return {
-        "tokenizer": tokens.keep(file),
+        "tokenizer": tokens.keep(tokenizer),
         "window": min(asked or LONGEST, places),
         "kinds": kinds,
         "pooling": pooling or ("last" if decoder else "mean"),
         **({"after": after} if after else {}),
     }
-
-
-OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet", "longformer")  # whose positions begin behind the padding's
 
 
 def _pooling(folder: Path, facts: Mapping[str, Any]) -> str:
@@ -245,9 +259,7 @@ def _dense(net: "nn.Module", folder: Path) -> None:
     paths = [m["path"] for m in hub.settings(folder / "modules.json") if m["type"].endswith(".Dense")]
     layers = [m for m in net.after.modules() if isinstance(m, torch.nn.Linear)]  # type: ignore[union-attr]
     for path, layer in zip(paths, layers, strict=True):
-        file = next(
-            f for f in (folder / path / "model.safetensors", folder / path / "pytorch_model.bin") if f.is_file()
-        )
+        (file,) = hub.weights(folder / path)
         layer.load_state_dict({name.removeprefix("linear."): value for name, value in read(file).items()})
 
 
@@ -257,20 +269,3 @@ def _heard(folder: Path, kind: str, config: Mapping[str, Any]) -> dict[str, Any]
 
     file = folder / "preprocessor_config.json"
     return dict(hearing.input_of(kind, config, hub.settings(file) if file.is_file() else {}))
-
-
-def _converted(folder: Path) -> Path:
-    """A tokenizer.json made of the older files of a tokenizer."""
-    from transformers import AutoTokenizer
-
-    from graft.core.home import folder as kept
-    from graft.core.home import placed
-
-    file = kept("weights") / f"converted-{file_sha256(folder / 'tokenizer_config.json')[:32]}.json"
-    try:
-        text = AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer.to_str()
-    except Exception as error:  # whatever the tokenizer's own library raises
-        raise BackboneError(f"The tokenizer in {folder} cannot be read: {str(error).splitlines()[0]}.") from error
-    with placed(file) as part:
-        Path(part).write_text(text, encoding="utf-8")
-    return file
