@@ -1,6 +1,7 @@
 """Predictor: raw files in, answers out, from an artifact's folder alone; needs neither torch nor the home."""
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from graft.core.errors import DataError, ExportMismatch, GraftError
 from graft.core.keys import file_sha256
 from graft.core.shelf import take
 
+log = logging.getLogger("graft")
 SCHEMA = 2  # of card.json
 BATCH = 32  # examples that are prepared and answered together
 SHOWN = 80  # characters of an input that are repeated with its answer
@@ -104,9 +106,12 @@ class Predictor:
         if isinstance(raw, (str, os.PathLike)) and self._is_file(raw):
             place = Path(raw)
             try:
-                rows = self.modality.find(place, self.card["reading"], labelled=False).rows
+                found = self.modality.find(place, self.card["reading"], labelled=False)
             except GraftError as error:
                 return [(os.fspath(raw), partial(_raised, error))]
+            for note in found.notes:  # columns that are lacking, say
+                log.info("%s", note)
+            rows = found.rows
             alone = len(rows) == 1 and rows[0].item == str(place.absolute())
             return [
                 (os.fspath(raw) if alone else row.item, partial(self.modality.fetch, row.item, self.reading))
