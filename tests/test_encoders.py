@@ -4,19 +4,30 @@ The oracles are the plain models of the transformers library, with eager attenti
 """
 
 import copy
+import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
+import transformers as library
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
-from graft.core.nouns import Form
+from graft.build import build
+from graft.core.codec import from_json, to_json
+from graft.core.errors import BackboneError
+from graft.core.nouns import Backbone, Form, Loading
+from graft.data import tokens
 from graft.data.dataset import Batch, Stored, Streamed
 from graft.data.store import open_store
 from graft.features import features, sweep
@@ -60,8 +71,17 @@ CLOSE = 1e-5  # of a feature's standard deviation
 def encoder(kind: str, window: int = 512, pooling: str = "mean", **more: object) -> Encoder:
     torch.manual_seed(0)
     made = transformers.build(kind, {"window": window, "pooling": pooling}, {**KINDS[kind], **more})
-    jitter(made)
+    shake(made)
     return made
+
+
+def shake(module: nn.Module) -> None:
+    """Weights with which attention looks somewhere, and no norm or bias at its neutral value."""
+    jitter(module)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            if parameter.ndim > 1 and parameter.std() < 0.05:  # T5 begins with large ones
+                parameter.add_(0.15 * torch.randn_like(parameter))
 
 
 def plain(made: Encoder) -> Any:
@@ -416,3 +436,324 @@ def test_stored_rows_take_no_more_than_their_bytes(home: Path, kind: str) -> Non
     stored.store.close()
     size = sum(file.stat().st_size for file in (home / "features").rglob("*") if file.is_file())
     assert tokens * 32 * 4 <= size <= 1.1 * tokens * 32 * 4
+
+
+# ── folders of the transformers library and of sentence-transformers ──────────────────────────────────────────────────
+
+SENTENCES = ("a cat sat on the mat.", "dogs run", "The the THE", "unseen wordz, and 12 numbers", "x")
+MODULES = "sentence_transformers.models."
+
+
+def wordpiece() -> Tokenizer:
+    """A tokenizer as BERT's, of no more than WORDS tokens."""
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,"
+    common = "the cat dog sat on mat run and dogs is a1 of in to it he she we you they not all be one two red blue"
+    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters[:36]), *common.split()]
+    made = Tokenizer(models.WordPiece({word: at for at, word in enumerate(known)}, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    made.enable_padding()
+    made.enable_truncation(5)  # as published files have it; it is not ours to follow
+    assert made.get_vocab_size() <= WORDS
+    return made
+
+
+def written(place: Path, kind: str, head: str = "", **how: Any) -> Any:
+    """A folder as save_pretrained leaves it, with a tokenizer.json; returns the library's model."""
+    torch.manual_seed(3)
+    config = library.AutoConfig.for_model(kind, **KINDS[kind])
+    model = getattr(library, head)(config) if head else library.AutoModel.from_config(config)
+    shake(model)
+    model.eval().save_pretrained(place, **how)
+    wordpiece().save(str(place / "tokenizer.json"))
+    return model
+
+
+def ids(text: str) -> torch.Tensor:
+    made = wordpiece()
+    made.no_padding()
+    made.no_truncation()
+    return torch.tensor(made.encode(text).ids)
+
+
+def opened(place: Path) -> tuple[Backbone, Encoder, Loading]:
+    backbone = transformers.find(str(place))
+    assert (backbone.id, backbone.modality) == (f"transformers/{place}", "text")
+    assert from_json(Backbone, to_json(backbone)) == backbone
+    net, loading = transformers.open(backbone)
+    assert not any(module.training for module in net.modules())
+    assert (loading.missing, loading.shape) == ((), ())
+    return backbone, net, loading
+
+
+@torch.no_grad()
+def agrees(net: Encoder, model: Any, after: Callable[[torch.Tensor], torch.Tensor] = lambda v: v) -> None:
+    """Vectors of sentences, computed by hand one by one."""
+    some = [ids(text) for text in SENTENCES]
+    want = torch.stack([after(POOL[net.pool.mode](model(input_ids=one[None]).last_hidden_state[0])) for one in some])
+    assert want.std(0).min() > 1e-3
+    torch.testing.assert_close(net(**line(some)), want, rtol=1e-5, atol=1e-5)
+
+
+HEADS = {
+    "bert": "BertForMaskedLM", "roberta": "RobertaForMaskedLM", "distilbert": "DistilBertForMaskedLM",
+    "electra": "ElectraForPreTraining", "albert": "AlbertForMaskedLM", "mpnet": "MPNetForMaskedLM",
+    "deberta-v2": "DebertaV2ForMaskedLM", "gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM",
+    "t5": "T5ForConditionalGeneration", "umt5": "UMT5ForConditionalGeneration",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", [False, True])
+@pytest.mark.parametrize("kind", HEADS)
+def test_folders_that_save_pretrained_wrote(home: Path, tmp_path: Path, kind: str, head: bool) -> None:
+    model = written(tmp_path / "m", kind, HEADS[kind] if head else "")
+    backbone, net, loading = opened(tmp_path / "m")
+    body = model.get_encoder() if "t5" in kind else model.base_model
+    own = {name for name, _ in body.named_parameters()}
+    stray = [
+        n for n in loading.unused if (n in own and not n.startswith("pooler")) or n.removeprefix(f"{kind}.") in own
+    ]
+    assert not [name for name in stray if "pooler" not in name]
+    assert backbone.input["pooling"] == ("last" if kind in DECODERS else "mean")
+    assert backbone.input["kinds"] == (kind in ("bert", "electra", "albert"))
+    assert backbone.input["window"] == 512
+    agrees(net, body)
+    again, _ = transformers.open(backbone, pretrained=False)
+    assert again.state_dict().keys() == net.state_dict().keys()
+
+
+def sentence_encoder(place: Path, pooling: dict[str, Any], *, dense: str = "", unit: bool = True) -> Any:
+    """A folder as sentence-transformers leaves it."""
+    model = written(place, "bert")
+    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    (place / "1_Pooling").mkdir()
+    (place / "1_Pooling/config.json").write_text(json.dumps({"word_embedding_dimension": 32, **pooling}))
+    (place / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 100, "do_lower_case": False}))
+    if dense:
+        torch.manual_seed(5)
+        layer = nn.Linear(32, 12)
+        modules.append(("2_Dense", "Dense"))
+        (place / "2_Dense").mkdir()
+        facts = {"in_features": 32, "out_features": 12, "bias": True}
+        facts["activation_function"] = "torch.nn.modules.activation.Tanh"
+        (place / "2_Dense/config.json").write_text(json.dumps(facts))
+        state = {"linear.weight": layer.weight.detach(), "linear.bias": layer.bias.detach()}
+        (save_file if dense.endswith("safetensors") else torch.save)(state, place / "2_Dense" / dense)
+        model.dense = layer
+    if unit:
+        modules.append((f"{len(modules)}_Normalize", "Normalize"))
+    listed = [
+        {"idx": at, "name": str(at), "path": path, "type": MODULES + kind} for at, (path, kind) in enumerate(modules)
+    ]
+    (place / "modules.json").write_text(json.dumps(listed))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("pooling", "mode", "dense"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean", ""),
+        ({"pooling_mode_cls_token": True}, "cls", "model.safetensors"),
+        ({"pooling_mode_max_tokens": True}, "max", "pytorch_model.bin"),
+        ({"pooling_mode_lasttoken": True}, "last", ""),
+        ({"pooling_mode": "mean"}, "mean", "model.safetensors"),
+        ({"pooling_mode": "lasttoken"}, "last", ""),
+    ],
+)
+def test_folders_of_sentence_transformers(
+    home: Path, tmp_path: Path, pooling: dict[str, Any], mode: str, dense: str
+) -> None:
+    model = sentence_encoder(tmp_path / "m", pooling, dense=dense)
+    backbone, net, _ = opened(tmp_path / "m")
+    assert (net.pool.mode, backbone.input["window"]) == (mode, 100)
+    after = (lambda v: torch.tanh(model.dense(v))) if dense else (lambda v: v)
+    agrees(net, model, lambda v: nn.functional.normalize(after(v), dim=-1))
+    found, loading = build(backbone, "classification", 3)
+    assert (found.network.head.in_features, loading.missing) == (12 if dense else 32, ())
+    assert all(found.exact(cut) for cut in found.cuts)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "kind", "says"),
+    [
+        ({"pooling_mode_weightedmean_tokens": True}, "Normalize", "pools tokens in a way that graft does not know"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "Normalize", "in a way that graft"),
+        ({"pooling_mode_mean_tokens": True}, "LSTM", "a module LSTM that graft does not know"),
+    ],
+)
+def test_modules_that_are_not_known_are_named(
+    home: Path, tmp_path: Path, pooling: dict[str, Any], kind: str, says: str
+) -> None:
+    sentence_encoder(tmp_path / "m", pooling)
+    file = tmp_path / "m/modules.json"
+    file.write_text(file.read_text().replace("Normalize", kind))
+    with pytest.raises(BackboneError, match=says):
+        transformers.find(str(tmp_path / "m"))
+
+
+def test_lower_case_that_sentence_transformers_asks_for(home: Path, tmp_path: Path) -> None:
+    sentence_encoder(tmp_path / "m", {"pooling_mode": "mean"})
+    made = wordpiece()
+    made.normalizer = None
+    made.save(str(tmp_path / "m/tokenizer.json"))
+    spec = tmp_path / "m/sentence_bert_config.json"
+    heard = {}
+    for lower in (False, True):
+        spec.write_text(json.dumps({"max_seq_length": 100, "do_lower_case": lower}))
+        input = transformers.find(str(tmp_path / "m")).input
+        heard[lower] = [tokens.encoded(input["tokenizer"], text, 20)[0] for text in ("the CAT", "the cat")]
+    assert heard[False][0] != heard[False][1]
+    assert heard[True][0] == heard[True][1] == heard[False][1]
+
+
+@pytest.mark.parametrize("how", ["sharded", "bin", "sharded bin", "gamma", "prefixed"])
+def test_weights_however_they_are_kept(home: Path, tmp_path: Path, how: str) -> None:
+    place = tmp_path / "m"
+    model = written(place, "bert", **({"max_shard_size": "20KB"} if how == "sharded" else {}))
+    if how == "sharded":
+        assert len(list(place.glob("model-*.safetensors"))) > 2
+    else:
+        (place / "model.safetensors").unlink()
+        state = model.state_dict()
+        if how == "gamma":
+            older = {"Norm.weight": "Norm.gamma", "Norm.bias": "Norm.beta"}
+            state = {re.sub("|".join(older), lambda m: older[m[0]], name): value for name, value in state.items()}
+            assert sum(name.endswith("gamma") for name in state) == 7
+        if how == "prefixed":
+            state = {f"module.bert.{name}": value for name, value in state.items()}
+        parts = {"pytorch_model.bin": state}
+        if how == "sharded bin":
+            named = sorted(state)
+            parts = {f"pytorch_model-{at}-of-2.bin": {n: state[n] for n in named[at - 1 :: 2]} for at in (1, 2)}
+            index = {"weight_map": {name: file for file, part in parts.items() for name in part}}
+            (place / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+        for file, part in parts.items():
+            torch.save(part, place / file)
+    _, net, loading = opened(place)
+    assert {name.rpartition("pooler.")[2] for name in loading.unused} == {"dense.weight", "dense.bias"}
+    agrees(net, model)
+
+
+def test_a_tokenizer_in_older_files(home: Path, tmp_path: Path) -> None:
+    """vocab.txt alone; another vocabulary beside the same settings is another tokenizer; settings alone are none."""
+    found = []
+    for name in ("one", "two"):
+        written(place := tmp_path / name, "bert")
+        (place / "tokenizer.json").unlink()
+        known = sorted(wordpiece().get_vocab(), key=wordpiece().get_vocab().__getitem__)
+        if name == "two":
+            known = [*known[:5], *known[:4:-1]]
+        (place / "vocab.txt").write_text("\n".join(known) + "\n")
+        (place / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer"}))
+        input = opened(place)[0].input
+        theirs = library.AutoTokenizer.from_pretrained(place)
+        for text in SENTENCES:
+            assert tokens.encoded(input["tokenizer"], text, 512)[0] == theirs(text)["input_ids"]
+        found.append(input["tokenizer"])
+    assert found[0] != found[1]
+    (tmp_path / "two/vocab.txt").unlink()
+    with pytest.raises(BackboneError, match="has no tokenizer"):
+        transformers.find(str(tmp_path / "two"))
+
+
+def test_folders_that_cannot_be_used_say_why(home: Path, tmp_path: Path) -> None:
+    written(place := tmp_path / "m", "bert")
+    config = json.loads((place / "config.json").read_text())
+    weights = (place / "model.safetensors").read_bytes()
+
+    def says(text: str, pretrained: bool = True) -> None:
+        with pytest.raises(BackboneError, match=text):
+            transformers.open(transformers.find(str(place)), pretrained)
+
+    (place / "model.safetensors").write_bytes(weights[:-500])
+    says("cannot be read as weights")
+    (place / "model.safetensors").unlink()
+    says("holds no weights .*pytorch_model.bin")
+    (place / "config.json").write_text(json.dumps({**config, "model_type": "brain"}))
+    says("cannot build a 'brain' network", pretrained=False)
+    (place / "config.json").write_text(json.dumps({**config, "model_type": "marian"}))
+    says("'marian' network cannot run on tokens alone", pretrained=False)
+    (place / "config.json").write_text('{"model_type": ')
+    says("is damaged")
+    (place / "config.json").unlink()
+    says("config.json cannot be read")
+    with pytest.raises(BackboneError, match="There is no folder"):
+        transformers.find(str(tmp_path / "absent"))
+    with pytest.raises(BackboneError, match="neither a folder nor a repository"):
+        transformers.find("some/folder/not/there")
+
+
+# ── the hub's cache ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def cache(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache, and a hub that cannot be reached."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "hub").mkdir()
+    return tmp_path / "hub"
+
+
+def cached(cache: Path, name: str) -> Path:
+    folder = cache / f"models--{name.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    return folder / "snapshots" / COMMIT
+
+
+def test_a_name_that_is_not_here_says_what_to_do(cache: Path) -> None:
+    written(cached(cache, "mine/small-bert"), "bert")
+    with pytest.raises(BackboneError, match=r"hub cannot be reached.*local folder .*package/.*mine/small-bert"):
+        transformers.find("mine/smal-bert")
+
+
+def test_the_hubs_cache_is_catalogued(cache: Path) -> None:
+    assert transformers.catalog("text") == []
+    model = written(place := cached(cache, "mine/small-bert"), "bert")
+    (place / "README.md").write_text("---\nlicense: mit\ndatasets:\n- wiki\n- books\n---\n# A card\n")
+    written(described := cached(cache, "mine/half-here"), "bert")
+    (described / "model.safetensors").unlink()
+    written(cached(cache, "mine/sharded"), "bert", max_shard_size="20KB")
+    (one, other) = transformers.catalog("text")
+    assert (one.id, other.id) == ("transformers/mine/sharded", "transformers/mine/small-bert")
+    assert (other.revision, other.license, other.pretrained_on) == (COMMIT, "mit", "wiki, books")
+    assert transformers.catalog("image") == transformers.catalog("audio") == []
+    assert transformers.find("mine/small-bert") == other
+    net, loading = transformers.open(other)
+    assert loading.missing == ()
+    agrees(net, model)
+
+
+@pytest.mark.parametrize("kept", ["model.safetensors", "pytorch_model.bin"])
+def test_what_is_fetched(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str, capsys) -> None:
+    """Only what describes a network until its weights are asked for; older weights only where there are no others."""
+    model = sentence_encoder(tmp_path / "far", {"pooling_mode": "mean"}, dense="pytorch_model.bin")
+    torch.save(model.state_dict(), tmp_path / "far/pytorch_model.bin")
+    (tmp_path / "far/onnx").mkdir()
+    (tmp_path / "far/onnx/model.onnx").write_bytes(b"0")
+    if kept != "model.safetensors":
+        (tmp_path / "far/model.safetensors").unlink()
+
+    place = cached(cache, "far/away")
+
+    def download(name: str, allow_patterns: list[str], **more: Any) -> str:
+        every = [str(file.relative_to(tmp_path / "far")) for file in (tmp_path / "far").rglob("*") if file.is_file()]
+        for file in huggingface_hub.utils.filter_repo_objects(every, allow_patterns=allow_patterns):
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(tmp_path / "far" / file, place / file)
+        return str(place)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    backbone = transformers.find("far/away")
+    assert not {file.suffix for file in place.rglob("*")} & {".safetensors", ".bin", ".onnx"}
+    net, loading = transformers.open(backbone)
+    assert loading.missing == ()
+    agrees(net, model, lambda v: nn.functional.normalize(torch.tanh(model.dense(v)), dim=-1))
+    assert {file.name for file in place.glob("*") if file.suffix in (".safetensors", ".bin")} == {kept}
+    assert "fetching transformers/far/away" in capsys.readouterr().err
+    assert transformers.find("far/away").revision == COMMIT

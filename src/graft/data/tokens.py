@@ -49,6 +49,17 @@ def found(place: Path) -> Path | None:
     return file
 
 
+def lowered(file: Path) -> Path:
+    """The same tokenizer, to which every letter is a small one."""
+    path = folder("weights") / f"lowered-{file_sha256(file)[:32]}.json"
+    kind = _opened.__wrapped__(str(file))  # one of its own
+    steps = [tokenizers.normalizers.Lowercase(), *([kind.normalizer] if kind.normalizer else [])]
+    kind.normalizer = tokenizers.normalizers.Sequence(steps)
+    with placed(path) as part:
+        kind.save(str(part))
+    return path
+
+
 def keep(file: str | os.PathLike[str], wanted: str = "") -> str:
     """Keep a tokenizer.json in the home; returns its sha256, by which it is known from then on.
 

@@ -206,15 +206,15 @@ def _read(folder: Path, tokenizer: Path, config: Mapping[str, Any]) -> dict[str,
         elif kind not in ("Transformer", "Dropout"):
             raise BackboneError(f"{folder} holds a module {kind} that graft does not know.")
     settings = folder / "sentence_bert_config.json"
-    asked = hub.settings(settings).get("max_seq_length") if settings.is_file() else None
+    told = hub.settings(settings) if settings.is_file() else {}
     places = config.get("max_position_embeddings") or config.get("n_positions") or LONGEST
     places -= 1 + (config.get("pad_token_id") or 0) if config.get("model_type") in OFFSET else 0
     trained = (config.get("model_type", ""), *(config.get("architectures") or ()))
     decoder = trained[0].startswith(DECODERS) or any(one.endswith(("CausalLM", "LMHeadModel")) for one in trained)
     kinds = config.get("type_vocab_size", 1) > 1 and config.get("model_type") not in OFFSET
     return {
-        "tokenizer": tokens.keep(tokenizer),
-        "window": min(asked or LONGEST, places),
+        "tokenizer": tokens.keep(tokens.lowered(tokenizer) if told.get("do_lower_case") else tokenizer),
+        "window": min(told.get("max_seq_length") or LONGEST, places),
         "kinds": kinds,
         "pooling": pooling or ("last" if decoder else "mean"),
         **({"after": after} if after else {}),
