@@ -262,3 +262,12 @@ def test_a_place_that_cannot_be_written_is_said_first(home, folder, tmp_path):
 def test_a_task_that_is_no_text(home, tmp_path):
     (tmp_path / "task.json").write_bytes(b"\xff\xfe\x00")
     refused(cli("load", tmp_path / "task.json"), "task.json")
+
+
+def test_a_test_part_alone_is_split_anew(home, photos, tmp_path):
+    table = tmp_path / "table.csv"
+    rows = [f"{path},{path.parent.name},test" for path in sorted(photos.rglob("*.jpg"))]
+    table.write_text("\n".join(["path,label,split", *rows]))
+    task = json.loads(cli("load", table).stdout)
+    assert len(task["train"]["items"]) > len(task["val"]["items"]) > 0
+    assert any("split anew" in note for note in task["audit"]["notes"])

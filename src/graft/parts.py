@@ -109,6 +109,9 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
         notes.append(f"All examples come from one, {groups[0]!r}: how well others will do is not measured.")
     who = groups if several else []
     own = [row.part for row in rows]
+    if any(own) and "train" not in own:
+        notes.append(f"All examples stand in the {max(own)} part, and none is left to learn from: they are split anew.")
+        own = [""] * len(rows)
     if set(own) <= {""}:
         return split(strata, ids, seed, groups=who)
     if wanted := [part for part in ("test", "val") if part not in own]:
