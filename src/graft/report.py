@@ -117,7 +117,9 @@ def _verdict(ranking: Ranking, plan: Plan, report: Report) -> Any:
         least, most = min(0.0, *ends), max(0.0, *ends)
         axes.set_xlim(least, least + 1.22 * ((most - least) or 1.0))
     axes.set_xlabel(f"{_metric(report)} on {report.n_test} test examples, with 95 % interval")
-    axes.set_title(f"Did the transfer help? {ANSWERS[report.verdict]}", loc="left")
+    blank = plan.backbone.id.startswith("blank/") and report.verdict != "negative"
+    told = "Nothing was transferred." if blank else f"Did the transfer help? {ANSWERS[report.verdict]}"
+    axes.set_title(told, loc="left")
     return figure
 
 
