@@ -17,6 +17,7 @@ from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, Ra
 from graft.core.shelf import function, names, take
 from graft.data.dataset import table
 from graft.features import sweep
+from graft.model import identity
 from graft.model.chain import Chain
 from graft.model.distance import SURE, distance
 from graft.speed import Forward, Training, forward, subset, training
@@ -188,9 +189,10 @@ class _Candidate:
         self.used, self.features = len(part), x
 
     def compare(self, task: Task, seed: int) -> None:
-        """How far the validation part lies from the training part, on the last stage's features of some of both."""
+        """Whom the last stage's features tell apart, and how far the validation part lies from the training part."""
         if take("heads", task.head).ROWS:  # whose features are those of words
             return
+        self.remarks += identity.told(self.features, subset(task, task.train, self.used).groups, seed)
         some = task.val.select(sorted(range(len(task.val)), key=task.val.ids.__getitem__)[: COMPARED // 2])
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         (data,) = sweep(prefix, self.chain.stages[-1:], examples(task, some, self.backbone, seed), pool=True)
@@ -204,10 +206,9 @@ class _Candidate:
         best = max(self.curve, key=lambda stage: stage.score)
         last = self.curve[-1]
         if getattr(take("heads", task.head), "LABELLED", True):
-            done = f"cross-validated on {self.used} training examples"
             why = [
                 f"A linear probe on its features reaches {figures.around(last.score, last.error, task.metric)} "
-                f"({figures.called(task.metric)}, {done})."
+                f"({figures.called(task.metric)}, cross-validated on {self.used} training examples)."
             ]
         else:
             why = [f"Its features fall into groups with a {task.metric} of {last.score:.3f} ± {last.error:.3f}."]
