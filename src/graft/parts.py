@@ -8,6 +8,7 @@ from graft.core.errors import DataError
 from graft.data.splits import split
 
 FEWEST = 3  # distinct examples a class needs to stand in train, val and test
+SHOWN = 3  # groups that are named
 
 
 class Seen(NamedTuple):
@@ -103,34 +104,40 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
     strata = kind.strata([kind.encode(row.label, outputs) for row in rows])
     ids, groups = [row.id for row in rows], [row.group for row in rows]
     several = len(set(groups)) > 1
-    if several:
-        notes.append(_together(len(set(groups))))
-    elif any(groups):
+    if any(groups) and not several:
         notes.append(f"All examples come from one, {groups[0]!r}: how well others will do is not measured.")
     who = groups if several else []
     own = [row.part for row in rows]
     if any(own) and "train" not in own:
         notes.append(f"All examples stand in the {max(own)} part, and none is left to learn from: they are split anew.")
         own = [""] * len(rows)
-    if set(own) <= {""}:
-        return split(strata, ids, seed, groups=who)
+    if set(own) <= {""}:  # two can only fill two parts
+        own = split(strata, ids, seed, ("test",) if len(set(who)) == 2 and all(who) else ("test", "val"), who)
     if wanted := [part for part in ("test", "val") if part not in own]:
         train = [i for i, part in enumerate(own) if part == "train"]
-        cut = split([strata[i] for i in train], [ids[i] for i in train], seed, wanted, [who[i] for i in train if who])
+        apart = [who[i] for i in train if who]
+        mixed = bool(apart) and len(set(apart)) <= len(wanted)
+        cut = split([strata[i] for i in train], [ids[i] for i in train], seed, wanted, [] if mixed else apart)
         for i, part in zip(train, cut, strict=True):
             own[i] = part
-        notes.append(f"There was no {' and no '.join(wanted)} part; it was cut from the training part.")
-    if several and (both := {g for g, p in zip(groups, own, strict=True) if p == "train"} & {
-        g for g, p in zip(groups, own, strict=True) if p == "test"
-    }):  # fmt: skip
         notes.append(
-            f"{len(both)} of {len(set(groups))} groups, such as {min(both)!r}, stand in the training and in the test "
-            "part: what is measured is how well it does on those it knows."
+            f"There was no {' and no '.join(wanted)} part; it was cut from the training part"
+            + (", whoever an example comes from: there are too few to keep apart." if mixed else ".")
         )
+    if several:
+        sides = [{g for g, p in zip(groups, own, strict=True) if g and p == part} for part in ("train", "test")]
+        notes.append(_together(sorted({*groups} - {""}), sides[0] & sides[1]))
     return own
 
 
-def _together(count: int) -> str:
+def _together(groups: list[str], both: set[str]) -> str:
+    if both:
+        return (
+            f"{len(both)} of {len(groups)} groups, such as {min(both)!r}, stand in the training and in the test part: "
+            "what is measured is how well it does on those it knows."
+        )
+    some = ", ".join(groups[:SHOWN]) + (", …" if len(groups) > SHOWN else "")
     return (
-        f"The examples come from {count}, and all of one stand in one part: the test part is of others than it knows."
+        f"The examples come from {len(groups)} ({some}), and all of one stand in one part: the test part is of others "
+        "than it knows."
     )
