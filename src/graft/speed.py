@@ -17,9 +17,10 @@ from graft.core.nouns import Backbone, Form, Part, Task
 from graft.core.shelf import take
 from graft.data.dataset import Batch
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training, saved_bytes, stage_seconds
+from graft.model.probes import choose_form, choose_training, few, saved_bytes, stage_seconds
 
-PROBED = 32  # examples that are looked at
+PROBED, LEAST = 32, 4  # examples that are looked at, at most and at least
+WORK = 1e11  # floating-point operations of one pass over them, where that is fewer: about two seconds of a core
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Training:
 def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward]:
     """The form that suits the backbone here, and what it takes in that form."""
     rows = take("modalities", task.modality).ROWS
-    here, read = form_here(Form(batch=rows)), cache(partial(_read, task, backbone, 0))
+    here, read = form_here(Form(batch=rows)), cache(partial(_read, task, backbone, chain, 0))
     # The form holds for every task: features are stored under it.
     name = key("form", graft.__version__, torch.__version__, platform.node(), backbone, here)
     form = home.remember("form", name, Form, lambda: choose_form(chain, read()[0], here))
@@ -62,7 +63,7 @@ def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = Tr
     """How long a training step takes here, and in which dtype."""
 
     def measure() -> Training:
-        inputs, targets, prepare = _read(task, backbone, view=1)
+        inputs, targets, prepare = _read(task, backbone, chain, view=1)
         return Training(prepare, *choose_training(chain, inputs, targets, take("heads", task.head).loss))
 
     here = form_here(Form())
@@ -90,11 +91,20 @@ def subset(task: Task, part: Part, size: int) -> Part:
     return part.select(row for *_, row in sorted(order)[:size])
 
 
-def _read(task: Task, backbone: Backbone, view: int) -> tuple[Batch, torch.Tensor, float]:
+def _read(task: Task, backbone: Backbone, chain: Chain, view: int) -> tuple[Batch, torch.Tensor, float]:
     """A few prepared training examples: inputs, targets, and the seconds that one took."""
     part = subset(task, task.train, PROBED)
     raw = examples(task, part, backbone)
     began = time.perf_counter()
     batch = raw.read(np.arange(len(part)), np.full(len(part), view))
     seconds = (time.perf_counter() - began) / len(part)
-    return batch, batch.pop("y"), seconds
+    targets = batch.pop("y")
+    return few(batch, max(LEAST, _within(batch, chain))), targets, seconds
+
+
+def _within(batch: Batch, chain: Chain) -> int:
+    """How many examples can be looked at for that work; a network may hear minutes of each."""
+    traced = chain.example.get("length", torch.ones(len(chain.example[chain.main]))).sum()
+    rows = batch["length"] if "length" in batch else torch.ones(len(batch[chain.main]))
+    flops = max((cut.flops for cut in chain.stages), default=0) / float(traced)
+    return int((rows.cumsum(0) * flops <= WORK).sum())

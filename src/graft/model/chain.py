@@ -52,9 +52,11 @@ class Chain:
     def _sound(self) -> list[Cut]:
         """The stages, every one of which the network resumes from exactly; a cut that fails is taken off the list."""
         sound: set[str] = set()
+        with torch.no_grad(), evaluating(self.network):
+            whole = first(self.network(**self.example))
         while True:
             stages = group(self.cuts)
-            failed = {cut.name for cut in stages if cut.name not in sound and not self.exact(cut)}
+            failed = {cut.name for cut in stages if cut.name not in sound and not self.exact(cut, whole)}
             if not failed:
                 return stages
             if not self._filled:
@@ -79,11 +81,11 @@ class Chain:
         lay, body = self.lay(self.example), getattr(self.network, "backbone", None)
         return int(body.window) if lay and lay.padded and body is not None else 0
 
-    def exact(self, cut: Cut) -> bool:
-        """Whether resuming from this cut gives the network's own output, bit for bit, on the example."""
+    def exact(self, cut: Cut, whole: torch.Tensor | None = None) -> bool:
+        """Whether resuming from this cut gives the network's own output (`whole`), bit for bit, on the example."""
         prefix, rest = Prefix(self, cut, Form()), Rest(self, cut)
         with torch.no_grad(), evaluating(self.network):
-            whole = first(self.network(**self.example))
+            whole = first(self.network(**self.example)) if whole is None else whole
             others = {name: value for name, value in self.example.items() if name != self.main}
             h = prefix.forward(self.example)
             try:
