@@ -5,6 +5,7 @@ spectra (P, frames, bands), of fewer frames than they were trained on where the 
 """
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,13 @@ from graft.model.whisper import Mean, Whisper
 
 SPECTROGRAM = "audio-spectrogram-transformer"
 TOKENS = 2  # of a spectrogram transformer: one for the class, one for what it was distilled from
+OLDER = {  # names in published files of spectrogram transformers, beside those of the library's version 5
+    r"^encoder\.layer\.": "layers.",
+    r"\.attention\.attention\.(q|k|v)(uery|ey|alue)\.": r".attention.\1_proj.",
+    r"\.attention\.output\.dense\.": ".attention.o_proj.",
+    r"\.intermediate\.dense\.": ".mlp.fc1.",
+    r"\.output\.dense\.": ".mlp.fc2.",
+}
 LONGEST = 10.0  # seconds of a window of samples, where a network sets no limit: their first layers need much memory
 
 
@@ -71,9 +79,10 @@ def listener(kind: str, config: Any, frames: int = 0) -> nn.Module:
 
 
 def convert(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """The same weights with as many positions as the network has: those of the first frames."""
-    wanted, out = module.state_dict(), dict(state)
-    for name, table in state.items():
+    """The same weights under the network's names, with as many positions as it has: those of the first frames."""
+    wanted = module.state_dict()
+    out = {name if name in wanted else _newer(name): tensor for name, tensor in state.items()}
+    for name, table in list(out.items()):
         if name not in wanted or wanted[name].shape == table.shape:
             continue
         if name.endswith("embed_positions.weight"):
@@ -84,6 +93,12 @@ def convert(state: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]
             grid = table[:, TOKENS:].unflatten(1, (high, -1))[:, :, :wide].flatten(1, 2)
             out[name] = cat([table[:, :TOKENS], grid], 1)
     return out
+
+
+def _newer(name: str) -> str:
+    for pattern, new in OLDER.items():
+        name = re.sub(pattern, new, name)
+    return name
 
 
 def input_of(kind: str, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
