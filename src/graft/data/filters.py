@@ -99,6 +99,11 @@ def filled(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, counts
 
 
+def flat(x: np.ndarray) -> np.ndarray:
+    """Which channels do not vary beyond rounding. Shape: (channels, samples) → (channels,) of bool."""
+    return np.asarray(x.std(-1) <= 1e-9 * np.abs(x).max(-1, initial=0.0))
+
+
 def scaled(x: np.ndarray, how: str) -> np.ndarray:
     """Each channel on a scale of its own; what does not vary is 0.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from graft.core.errors import DataError
+from graft.data import filters
 from graft.data.traces import Trace, shown, volts
 
 BITS = 64
@@ -37,15 +37,8 @@ def look(trace: Trace, gaps: np.ndarray, absent: Sequence[str], unit: str, notch
         absent: channels that were filled with the mean of the others.
         unit: of voltages: what values are held to be in.
         notch: Hz of a hum that is taken out anyway.
-
-    Raises:
-        DataError: nothing in it varies.
     """
-    x, spread = trace.x, trace.x.std(1)
-    flat = spread <= 1e-9 * np.abs(x).max(1, initial=0.0)
-    if flat.all():
-        what = "Every channel is" if len(x) > 1 else "It is"
-        raise DataError(f"{what} constant: there is nothing in it to learn from.")
+    x, spread, flat = trace.x, trace.x.std(1), filters.flat(trace.x)
     notes = []
     if flat.any():
         notes.append(f"flat in {shown([trace.channels[i] for i in np.flatnonzero(flat)], 4)}")

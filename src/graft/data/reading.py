@@ -161,9 +161,13 @@ def conditioned(trace: Trace, reading: Reading) -> Trace:
     """A trial without gaps, filtered, at its rate and on its scale: float32.
 
     Raises:
-        DataError: it has more gaps than can be filled, or cannot be filtered as asked.
+        DataError: nothing in it varies, it has more gaps than can be filled, or cannot be filtered as asked.
     """
-    x = filters.notch(filters.filled(trace.x)[0], trace.rate, reading.notch)
+    x = filters.filled(trace.x)[0]
+    if filters.flat(x).all():
+        what = "Every channel is" if len(x) > 1 else "It is"
+        raise DataError(f"{what} constant: there is nothing in it to learn from, or to answer by.")
+    x = filters.notch(x, trace.rate, reading.notch)
     x = filters.band(x, trace.rate, *reading.band)
     rate = (reading.resample or reading.rate) if trace.rate else 0.0
     x = filters.resampled(x, trace.rate, rate) if rate else x

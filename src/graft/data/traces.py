@@ -127,18 +127,18 @@ def picked(trace: Trace, wanted: Sequence[str], missing: str = "refuse") -> Trac
     Raises:
         DataError: it is to be refused, or none is there.
     """
-    at = [None if i is None or np.isnan(trace.x[i]).all() else i for i in places(wanted, trace.channels)]
+    named = places(wanted, trace.channels)
+    at = [None if i is None or np.isnan(trace.x[i]).all() else i for i in named]
     if None not in at:
         order = np.array(at, np.intp)
         units = tuple(trace.units[i] for i in order) if trace.units else ()
         return replace(trace, x=trace.x[order], channels=tuple(wanted), units=units)
-    lost = [name for name, i in zip(wanted, at, strict=True) if i is None]
     there = [i for i in at if i is not None]
     if missing == "refuse" or not there:
-        near = nearest(lost[0], trace.channels, say="Is it")
+        absent = [name for name, i in zip(wanted, named, strict=True) if i is None]
         raise DataError(
-            f"There is no {', '.join(lost[:8])} in this recording, whose channels are {shown(trace.channels)}.{near} "
-            + ("Fill absent channels with the mean of the others by missing=mean." if there else "Name others.")
+            _lost(absent or [name for name, i in zip(wanted, at, strict=True) if i is None], trace, not absent)
+            + (" Fill absent channels with the mean of the others by missing=mean." if there else "")
         )
     mean = trace.x[there].mean(0)
     units = tuple("" if i is None else trace.units[i] for i in at) if trace.units else ()
@@ -146,6 +146,13 @@ def picked(trace: Trace, wanted: Sequence[str], missing: str = "refuse") -> Trac
         units = tuple(trace.units[there[0]] if i is None else unit for i, unit in zip(at, units, strict=True))
     x = np.stack([mean if i is None else trace.x[i] for i in at])
     return replace(trace, x=x, channels=tuple(wanted), units=units)
+
+
+def _lost(names: Sequence[str], trace: Trace, silent: bool) -> str:
+    if silent:
+        return f"There are no values in {shown(names, 8)}: all samples are missing (NaN)."
+    near = nearest(names[0], trace.channels, say="Is it")
+    return f"There is no {shown(names, 8)} in this recording, whose channels are {shown(trace.channels)}.{near}"
 
 
 def volts(unit: str) -> float:

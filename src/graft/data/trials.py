@@ -275,7 +275,7 @@ def _settle(trials: Trials) -> None:
     if min(map(len, where.values())) >= SPREAD:
         found.rows = [row if row.group else row._replace(group=file_of(row.item)) for row in found.rows]
         found.notes.append(f"Whom the trials are of is not known: those of a file stay together ({len(files)} files).")
-    elif len(files) > 1 or any("#t=" in row.item for row in bare):
+    else:
         found.notes.append("Trials of one recording may stand on two sides of a split: nothing says whom they are of.")
 
 

@@ -78,8 +78,8 @@ def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tenso
 def _eegnet(input: Mapping[str, Any]) -> "nn.Module":
     from graft.model.waves import eegnet
 
-    rate = float(input["rate"])
-    return eegnet(len(input["channels"]), round(rate * float(input["window"])), rate)
+    rate = float(input["rate"])  # 0: not known, and the window counts samples
+    return eegnet(len(input["channels"]), round((rate or 1.0) * float(input["window"])), rate)
 
 
 def _resnet1d(input: Mapping[str, Any]) -> "nn.Module":
