@@ -100,7 +100,18 @@ def find(place: Path, asked: Mapping[str, Any], labelled: bool = True) -> layout
     found = layout.files(place, SUFFIXES, asked, GROUPED, labelled, nested=True)
     if asked.get("rate"):
         found.reading["rate"] = asked["rate"]
+    if labelled and layout.only_table(place) is None:
+        found.notes += _whose(found.rows)
     return found
+
+
+def _whose(rows: Sequence[layout.Row]) -> list[str]:
+    """What the folders within class folders say, or why they say nothing."""
+    if any(row.group for row in rows):
+        return ["The folders within the class folders say who or what each clip comes from."]
+    inner = sum(Path(row.item).parent.name != row.label for row in rows)
+    said = f"{inner} of {len(rows)} clips stand in a folder within their class; as others do not, it says nothing."
+    return [said] if inner else []
 
 
 def fetch(item: str, reading: Reading) -> bytes:
