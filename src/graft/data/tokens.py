@@ -116,7 +116,7 @@ def encoded(
         whole = _cut(kind, example, room)
         return whole.ids or [0], whole.type_ids or [0], []
     if isinstance(example, str):
-        whole = kind.encode(example, add_special_tokens=False)
+        whole = kind.encode(_sound(example), add_special_tokens=False)
     else:
         whole = _words(kind, example, _between(path))
     pieces = [whole]
@@ -132,9 +132,14 @@ def encoded(
     return ids or [0], kinds or [0], words or [-1]
 
 
+def _sound(text: str) -> str:
+    """The text without halves of characters: JSON may hold some, and no tokenizer takes them."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _words(kind: Tokenizer, words: Sequence[str], between: str) -> Any:
     """The words of a list, each with a token of its own at least."""
-    shown = [between + word if at else word for at, word in enumerate(words)]
+    shown = [between * bool(at) + _sound(word) for at, word in enumerate(words)]
     whole = kind.encode(shown, is_pretokenized=True, add_special_tokens=False)
     if len(known := set(whole.word_ids)) == len(words):
         return whole
@@ -144,7 +149,7 @@ def _words(kind: Tokenizer, words: Sequence[str], between: str) -> Any:
 
 def _cut(kind: Tokenizer, pair: tuple[str, str], room: int) -> Any:
     """Both texts of a pair in one window, the longer one losing its end."""
-    first, second = (kind.encode(text, add_special_tokens=False) for text in pair)
+    first, second = (kind.encode(_sound(text), add_special_tokens=False) for text in pair)
     a, b = len(first.ids), len(second.ids)
     if a + b > room:
         least = min(a, b, room // 2)

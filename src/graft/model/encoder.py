@@ -71,12 +71,13 @@ class Encoder(nn.Module):
     def vectors(self, x: torch.Tensor, mask: torch.Tensor, kind: torch.Tensor | None = None) -> torch.Tensor:
         """One vector a piece, (P, L) ids and mask → (P, width): the form that is exported."""
         more = {} if kind is None else {"token_type_ids": kind}
-        hidden = self.model(input_ids=x, attention_mask=mask, **more).last_hidden_state
+        with _attending(self.model, "eager"):  # written out in full, which every network can be exported with
+            hidden = self.model(input_ids=x, attention_mask=mask, **more).last_hidden_state
         return self.pool.padded(hidden, mask)
 
 
 class Pool(nn.Module):
-    """Hidden states to one vector an example; a text of several pieces is the mean over them (or over all tokens)."""
+    """Hidden states to one vector an example; a text of several pieces is the mean over theirs, or over all tokens."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -95,13 +96,16 @@ class Pool(nn.Module):
         owner = torch.arange(len(lay.lengths), device=rows.device).repeat_interleave(count)
         if self.mode == "mean":
             return _summed(rows, owner, len(count)) / count[:, None]
+        pieces = torch.tensor(lay.pieces, device=rows.device)
+        ends = pieces.cumsum(0)
         if self.mode == "max":
-            least = rows.new_full((len(count), rows.shape[1]), -torch.inf)
-            return least.scatter_reduce(0, owner[:, None].expand_as(rows), rows, "amax")
-        ends = torch.tensor(lay.pieces, device=rows.device).cumsum(0)
-        at = ends - 1 if self.mode == "last" else torch.cat([ends.new_zeros(1), ends[:-1]])
-        each = torch.bincount(owner[at], minlength=len(count))
-        return _summed(rows[at], owner[at], len(count)) / each[:, None]
+            piece = torch.arange(len(pieces), device=rows.device).repeat_interleave(pieces)
+            least = rows.new_full((len(pieces), rows.shape[1]), -torch.inf)
+            taken = least.scatter_reduce(0, piece[:, None].expand_as(rows), rows, "amax")
+        else:
+            taken = rows[ends - 1 if self.mode == "last" else ends - pieces]
+        mine = owner[ends - 1]
+        return _summed(taken, mine, len(count)) / torch.bincount(mine, minlength=len(count))[:, None]
 
     def padded(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """(P, L, D) with a mask (P, L) → (P, D)."""
@@ -163,22 +167,31 @@ def _summed(rows: torch.Tensor, owner: torch.Tensor, count: int) -> torch.Tensor
 
 
 @contextmanager
+def _attending(model: nn.Module, how: str) -> Iterator[None]:
+    """The model's attention is computed by this function of the library within the block."""
+    configs: dict[int, Any] = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
+    before = {at: config._attn_implementation for at, config in configs.items()}
+    try:
+        for config in configs.values():
+            config._attn_implementation_internal = how
+        yield
+    finally:
+        for at, config in configs.items():
+            config._attn_implementation_internal = before[at]
+
+
+@contextmanager
 def _line(model: nn.Module, pieces: tuple[int, ...]) -> Iterator[None]:
     """The model's attention is computed piece by piece within the block."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     if "graft" not in ALL_ATTENTION_FUNCTIONS:
         ALL_ATTENTION_FUNCTIONS.register("graft", _attention)
-    configs: dict[int, Any] = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}
-    before = {at: config._attn_implementation for at, config in configs.items()}
     token = PIECES.set(pieces)
     try:
-        for config in configs.values():
-            config._attn_implementation_internal = "graft"
-        yield
+        with _attending(model, "graft"):
+            yield
     finally:
-        for at, config in configs.items():
-            config._attn_implementation_internal = before[at]
         PIECES.reset(token)
 
 
