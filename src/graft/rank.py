@@ -190,9 +190,11 @@ class _Candidate:
 
     def compare(self, task: Task, seed: int) -> None:
         """Whom the last stage's features tell apart, and how far the validation part lies from the training part."""
-        if take("heads", task.head).ROWS:  # whose features are those of words
+        head, part = take("heads", task.head), subset(task, task.train, self.used)
+        if head.ROWS:  # whose features are those of words
             return
-        self.remarks += identity.told(self.features, subset(task, task.train, self.used).groups, seed)
+        y = head.array(part.targets, len(task.outputs)) if head.KIND == "softmax" else None
+        self.remarks += identity.remarks(self.features, part.groups, y, task.metric, seed)
         some = task.val.select(sorted(range(len(task.val)), key=task.val.ids.__getitem__)[: COMPARED // 2])
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         (data,) = sweep(prefix, self.chain.stages[-1:], examples(task, some, self.backbone, seed), pool=True)
@@ -203,8 +205,7 @@ class _Candidate:
         """The noun."""
         head, count = take("heads", task.head), len(task.train)
         one_class = head.KIND == "softmax" and not head.ROWS
-        best = max(self.curve, key=lambda stage: stage.score)
-        last = self.curve[-1]
+        best, last = max(self.curve, key=lambda stage: stage.score), self.curve[-1]
         if getattr(take("heads", task.head), "LABELLED", True):
             why = [
                 f"A linear probe on its features reaches {figures.around(last.score, last.error, task.metric)} "
