@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import graft
-from command import cli
+from command import cli, here
 from conftest import at_home
 from graft import words
 from graft.adapt import finished
@@ -309,10 +309,9 @@ BAD = (
 
 @pytest.mark.parametrize(("text", "options", "says"), BAD)
 def test_bad_tables_are_refused_in_a_sentence(home, tmp_path, capsys, text, options, says) -> None:
-    from graft.cli import main
 
     (tmp_path / "t.csv").write_text(text)
-    assert main(["load", str(tmp_path / "t.csv"), "--modality", "vector", "--quiet", *options]) == 2
+    assert here("load", tmp_path / "t.csv", "--modality", "vector", "--quiet", *options) == 2
     said = capsys.readouterr()
     assert says in said.err
     assert not said.out

@@ -198,7 +198,8 @@ def _head(rows: list[Seen], asked: str | None, notes: list[str], example: Callab
     labels = [row.label for row in rows if row.label is not None]
     if lists := [row for row in rows if isinstance(row.label, list)][:LOOKED]:
         words = [example(row) for row in lists]
-        if all(isinstance(w, list) and len(w) == len(row.label) for w, row in zip(words, lists, strict=True)):
+        fitting = [isinstance(w, list) and len(w) == len(row.label) for w, row in zip(words, lists, strict=True)]
+        if 2 * sum(fitting) > len(lists):
             notes.append("Each word has a label of its own (head tagging).")
             return "tagging", take("heads", "tagging")
         notes.append("The labels are lists: several may hold of one example (head multilabel).")
