@@ -1,4 +1,4 @@
-"""The command line in a process of its own, as users call it; or in this one, where starting another is what is slow."""
+"""The command line in a process of its own, as users call it; or in this one, where starting another is slow."""
 
 import logging
 import os
