@@ -69,6 +69,17 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("photos"), classes=3, each=20)
 
 
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unlabelled photos of the same shapes, in one folder."""
+    from photos import photos as write_photos
+
+    place = tmp_path_factory.mktemp("elsewhere")
+    for index, file in enumerate(sorted(write_photos(place / "drawn", 3, 8, seed=7).rglob("*.jpg"))):
+        file.rename(place / f"{index}.jpg")
+    return place
+
+
 @pytest.fixture(autouse=True)
 def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing is asked of a network, unless a test fetches a package; what code catches is still counted."""

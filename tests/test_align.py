@@ -22,15 +22,6 @@ SOLVED = Plan(
 )
 
 
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unlabelled photos of the same shapes, in one folder."""
-    place = tmp_path_factory.mktemp("elsewhere")
-    for index, file in enumerate(sorted(write_photos(place / "drawn", 3, 8, seed=7).rglob("*.jpg"))):
-        file.rename(place / f"{index}.jpg")
-    return place
-
-
 def test_a_target_domain_is_read_without_labels(tiny_home: Path, photos: Path, target: Path, tmp_path: Path) -> None:
     task = load(photos, target=target)
     assert (len(task.target), task.target.targets) == (24, ())

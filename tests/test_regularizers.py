@@ -29,7 +29,6 @@ from graft.plan import explain, plan
 from graft.rank import rank
 from graft.regularized import parsed, regularized
 from graft.sources import tiny
-from photos import photos as write_photos
 
 KINDS = ("penalty", "blend", "share", "settle")
 TUNED = Phase(("head", "stages[2:]"), steps=24, batch=16, lr=3e-3, backbone_lr=1.0, views=2, patience=99)
@@ -233,15 +232,6 @@ def test_a_strength_is_a_number(entry: str) -> None:
 
 
 # ── through the path ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Unlabelled photos of the same shapes, in one folder."""
-    place = tmp_path_factory.mktemp("elsewhere")
-    for index, file in enumerate(sorted(write_photos(place / "drawn", 3, 8, seed=7).rglob("*.jpg"))):
-        file.rename(place / f"{index}.jpg")
-    return place
 
 
 def made(*regularizers: str, phase: Phase = TUNED) -> Plan:

@@ -9,6 +9,7 @@ example and answer (Shi & Sha 2012), which rises as answers become sure and stay
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import softmax
 
 from graft.adapt import adapt, logits
 from graft.core.errors import PlanError, TrainingDiverged
@@ -68,7 +69,7 @@ def information(logits: np.ndarray) -> float:
 
     Shape: logits (n, C). Range: 0 to ln C.
     """
-    p = _probabilities(logits)
+    p = softmax(logits.astype(np.float64), axis=1)
     return _entropy(p.mean(0)) - float(np.mean([_entropy(row) for row in p]))
 
 
@@ -124,11 +125,6 @@ def _apart(task: Task, plan: Plan, seed: int, answers: np.ndarray) -> float:
     answered = np.bincount(answers.argmax(1), minlength=classes) / len(answers)
     known = np.bincount(task.train.targets, minlength=classes) / len(task.train)
     return float(abs(shares(confusion / confusion.sum(0), answered) - known).sum() / 2)
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def _entropy(p: np.ndarray) -> float:

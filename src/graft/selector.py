@@ -26,7 +26,7 @@ def posterior(prior: ArrayLike, spread: ArrayLike, measured: ArrayLike, error: A
     Shape: all (n,) or (). Units: all in one.
     """
     mean, deviation = np.asarray(measured, np.float64), np.asarray(error, np.float64)
-    gain = np.where(np.isnan(prior), 1.0, np.square(spread) / np.maximum(np.square(spread) + deviation**2, 1e-300))
+    gain = _gain(prior, spread, deviation)
     return mean + (1.0 - gain) * np.nan_to_num(np.asarray(prior) - mean), np.sqrt(gain) * deviation
 
 
@@ -75,8 +75,13 @@ def standing(
         prior[known] = foretold + left.mean()
         spread = max(SPREAD**2, float(left.var(ddof=1) - (error[known] ** 2).mean())) ** 0.5
     value, deviation = posterior(prior, spread, measured, error)
-    gain = np.where(np.isnan(prior), 1.0, spread**2 / (spread**2 + error**2))
-    return Standing(prior, value, deviation, gain)
+    return Standing(prior, value, deviation, _gain(prior, spread, error))
+
+
+def _gain(prior: ArrayLike, spread: ArrayLike, error: ArrayLike) -> Array:
+    """The share in which a measurement counts beside its prior: all of it where there is none."""
+    variance = np.square(np.asarray(spread, np.float64))
+    return np.where(np.isnan(prior), 1.0, variance / np.maximum(variance + np.square(error), 1e-300))
 
 
 def beyond(backbone: Backbone, budget: Budget, seconds: float = 0.0) -> str:

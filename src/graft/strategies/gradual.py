@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import deepest, exact_head, fine_tuning
+from graft.core.phases import exact_head, fine_tuning, reached
 
 
 def gradual(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     """The exact head, then one phase for each further stage; all boundaries are filled in one sweep of the prefix."""
     depth = len(evidence.stage_curve)
-    lowest = deepest(task, evidence, budget)
-    lowest = depth - 1 if lowest is None else lowest
+    lowest = reached(task, evidence, budget)
     head = exact_head(task)
     whole = fine_tuning(task, evidence, budget, lowest, (head,))
     count = depth - lowest
