@@ -26,7 +26,7 @@ from graft.seeds import reseeded
 
 FOLDS = 5  # of which the test part is one: it is a fifth of what there is
 SMALL = 400  # distinct test examples, under which folds are made: so many show a gain of 8 points by themselves
-REPEATS = 2  # of the folds, if the budget allows: they tell how much hangs on who is learned from
+REPEATS = 2  # of the folds, where the budget allows: they tell how much hangs on who is learned from
 SHARE = 0.4  # of the budget's seconds
 
 
@@ -96,24 +96,22 @@ def over_folds(
     if (FOLDS - 1) * classical > SHARE * budget.seconds:
         return None
     everything = distinct(joined(task.train, task.val, part))
-    where, began, answers = (
-        {id: row for row, id in enumerate(everything.ids)},
-        time.monotonic(),
-        [list[Answers]() for _ in entries],
-    )
+    where = {id: row for row, id in enumerate(everything.ids)}
+    answers, last = [list[Answers]() for _ in entries], [0.0] * len(entries)
     for repeat in range(REPEATS):
-        rounds, since = folds(task, part, repeat), time.monotonic()
-        if not rounds:
-            if repeat:
-                break
+        rounds = folds(task, part, repeat)
+        if not rounds and not repeat:
             return None
-        for number, one in enumerate(entries):
+        began = time.monotonic()
+        # The dearest last: where time for another repetition is short, it is what goes without.
+        for number in sorted(range(len(entries)), key=last.__getitem__) if rounds else ():
+            since, one = time.monotonic(), entries[number]
+            if repeat and since - began + last[number] > SHARE / 2 * budget.seconds:
+                break
             each = [one.answers[0] if fold is task else _kept(one, fold, run) for fold in rounds]
             ids = [part.ids if fold is task else fold.test.ids for fold in rounds]
             answers[number].append(_ordered(each, ids, where))
-        now = time.monotonic()
-        if now - began + (now - since) > SHARE * budget.seconds:
-            break
+            last[number] = time.monotonic() - since
     groups = everything.groups if kept_apart(joined(task.train, task.val), part) else ()
     test = asked(task, everything, groups=groups, folds=FOLDS, repeats=len(answers[0]), ranked=ranked)
     return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True)]

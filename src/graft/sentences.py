@@ -59,7 +59,7 @@ def sentence(task: Task, run: Run, report: Report) -> str:
     if report.ships != "adapted":
         name = SHIPPED.get(report.ships) or f"{take('baselines', report.ships).CALLED} ({report.ships})"
         text += f" What ships instead is {name}."
-        if report.verdict == "inconclusive" and not blank(run):
+        if report.verdict != "negative" and not blank(run):
             text = text[:-1] + ", which is likelier the better one."
     return text
 
@@ -148,7 +148,7 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
 def _folds(task: Task, test: Test) -> list[str]:
     many = take("modalities", task.modality).WORD[1]
     how = "kept together by whom they come from" if test.groups else "stratified"
-    repeated = f", {test.repeats} times over" if test.repeats > 1 else ""
+    repeated = f", {test.repeats} times over where time allowed" if test.repeats > 1 else ""
     told = [
         f"The test part alone is small ({len(task.test)} {many}), so every row was fitted anew in {test.folds} folds "
         f"({how}{repeated}), and each of all {len(test.part)} labelled {many} was asked of a model that had not "

@@ -12,6 +12,7 @@ from graft.entries import Entry, Test
 from graft.model import stats
 from graft.sentences import FEWEST, SHIPPED, beside, blank, harm, notes, sentence
 
+NEAR = 0.01  # of a share: a point, that two models may differ by and yet be as good
 FEW = 5  # examples of a group under which it is no part of its own
 
 
@@ -23,7 +24,8 @@ def judged(
     Over folds, a positive verdict is asked for at a level corrected for the backbones that the adapted one was chosen
     from: the best of several by chance then passes no more often than one would.
 
-    What is claimed must be sure; what ships need only be likelier better, by five to one: a standard error.
+    What is claimed must be sure. What ships need only be likelier better: it is the row with the best score, unless the
+    adapted one is within a point of it and within a standard error.
 
     Args:
         runs: the adapted one, seed by seed.
@@ -52,11 +54,11 @@ def judged(
         verdict, reference = "positive", min(done or against, key=lambda row: row.gain[0])
     else:
         verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
-    likely = [row for name, row in rows.items() if name in harmed or (row.gain[0] < -_error(row) and row in against)]
-    better = [row for row in likely if _ships(row.name)]
-    if blank(run) or (harmed and not better):  # nothing speaks for it but its score
-        better += [rows["adapted"], *(row for row in done if _ships(row.name))]
-    ships = max(better, key=lambda row: row.score if test.folds else row.validation).name if better else "adapted"
+    nearly = (min(_error(row), NEAR) if bounded else _error(row) for row in rows.values())
+    better = [row for row, near in zip(rows.values(), nearly, strict=True) if -row.gain[0] > near and _ships(row.name)]
+    if blank(run):  # nothing speaks for it but its score
+        better = [rows["adapted"], *(row for row in done if _ships(row.name))]
+    ships = min(better, key=lambda row: row.gain[0]).name if better else "adapted"
     beaten = {entry.row.name: entry for entry in others}[reference.name]
     count = len(test.part)
     sd = _error(reference) * count**0.5

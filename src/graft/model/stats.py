@@ -99,7 +99,7 @@ def paired(
 
     Args:
         shares, groups: as in `interval`.
-        folds: likewise; row by row, a and b are then of the same folds.
+        folds: likewise; row by row, a and b are then of the same folds, as many rows as both have.
 
     Raises:
         DataError: a and b were not measured on equally many examples, or as in `interval`.
@@ -111,7 +111,8 @@ def paired(
     bounded = _shares(first) and _shares(second) if shares is None else shares
     made_up = (-1.0, 1.0) if bounded else ()
     if folds:
-        gains = first - second
+        both = min(len(first), len(second))
+        gains = first[:both] - second[:both]
         noise = _by_example(gains, share, made_up, draws, rng, level, folds, groups)
     else:
         gains = (first.mean(0) - second.mean(0))[None]
