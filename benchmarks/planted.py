@@ -1,15 +1,17 @@
 """Planted help and harm: how often is the verdict right, at so many labels and so large a gain?
 
     python benchmarks/planted.py --labels 50 200 1000 --points -8 -4 -2 -1 1 2 4 8 --seeds 10 --out planted.jsonl
+    python benchmarks/planted.py --labels 50 200 --tested 1000 --points -8 8 --seeds 10 --out planted.jsonl
     python benchmarks/planted.py --labels 200 --points random --seeds 50 --out planted.jsonl
     python benchmarks/planted.py --table planted.jsonl
 
 Rows of sixty columns belong to two classes that differ in the middle along one direction, and in the spread along
 another: linear models and trees of the columns see little but the first. A source knows both directions, each at an
 angle; the angles are set so that a head on what it knows is right so many points more often, or less, than a linear
-model of the columns at that number of labels, measured on 60 draws beforehand. `random` sources have random weights.
-All goes the way of a user's run: a table is loaded, the source ranked, a linear probe planned and adapted, verified.
-There are N labels in all: the test part, and the folds, come out of them.
+model of the columns, both fitted on as many rows as a run of N labels learns from, measured on 60 draws beforehand.
+`random` sources have random weights. All goes the way of a user's run: a table is loaded, the source ranked, a linear
+probe planned and adapted, verified. There are N labels in all: the test part, and the folds, come out of them; or, with
+--tested, N to learn from and a test part of its own that the table names.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import json
 import math
 import os
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,7 +28,8 @@ import torch
 
 COLUMNS, APART = 60, 0.8  # columns; half the distance of the classes' middles, in standard deviations
 SPREADS = 0.6, 2.5  # of the classes along the second direction
-SHARE, DRAWS, ASKED = 0.65, 60, 4000  # of the labels that train; draws of rows, and rows asked, for what is reached
+SHARE, GIVEN = 0.65, 0.8  # of the labels that train: where the test part comes out of them, and where it does not
+DRAWS, ASKED = 60, 4000  # of rows to learn from, and rows asked, for what is reached
 BUDGET = 15.0  # seconds
 
 
@@ -33,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=int, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--points", nargs="+", default=["-8", "-4", "-2", "-1", "1", "2", "4", "8"])
+    parser.add_argument("--tested", type=int, default=0, help="examples of a test part beside the labels; 0: of them")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="seed")
     parser.add_argument("--out", type=Path, default=Path("planted.jsonl"), help="file that every run adds a line to")
@@ -44,10 +49,11 @@ def main() -> None:
     with TemporaryDirectory() as place:
         os.environ["GRAFT_HOME"] = str(Path(place) / "home")
         for labels in args.labels:
-            reached = rival(labels)
+            learned = round((GIVEN if args.tested else SHARE) * labels)
+            reached = rival(learned)
             for points in args.points:
                 for seed in range(args.first, args.first + args.seeds):
-                    found = planted(Path(place), labels, points, seed, reached)
+                    found = planted(Path(place), labels, args.tested, points, seed, learned, reached)
                     with args.out.open("a") as file:
                         file.write(json.dumps(found) + "\n")
 
@@ -66,15 +72,20 @@ def turned() -> np.ndarray:
     return np.linalg.qr(np.random.default_rng(0).normal(size=(COLUMNS, COLUMNS)))[0]
 
 
-def rival(labels: int) -> float:
-    """What the linear model of the columns reaches in the mean, learned from as many rows as train of N labels."""
+def rival(learned: int) -> float:
+    """What the linear model of the columns reaches in the mean, learned from so many rows."""
+    return reached_by(lambda x: x, learned)
+
+
+def reached_by(see: Callable[[np.ndarray], np.ndarray], learned: int) -> float:
+    """What a head on what is seen of the rows reaches in the mean, learned from so many of them."""
     from graft.model import linear
 
-    rng, right = np.random.default_rng(labels), []
+    rng, right = np.random.default_rng(learned), []
     for _ in range(DRAWS):
-        (x, y), (ask, true) = rows(round(SHARE * labels), rng), rows(ASKED, rng)
-        head = linear.fit(x, y, 2)
-        right.append(np.mean((ask @ head.weight.T + head.bias).argmax(1) == true))
+        (x, y), (ask, true) = rows(learned, rng), rows(ASKED, rng)
+        head = linear.fit(see(x), y, 2)
+        right.append(np.mean((see(ask) @ head.weight.T + head.bias).argmax(1) == true))
     return float(np.mean(right))
 
 
@@ -102,73 +113,79 @@ def knowing(much: float) -> torch.nn.Module:
     return net.eval()
 
 
-def source(place: Path, labels: int, points: str, seed: int, reached: float) -> Path:
+def source(place: Path, points: str, seed: int, learned: int, reached: float) -> Path:
     """Weights that know as much as makes for so many points, or random ones."""
     from safetensors.torch import save_file
 
     from graft.model import tabular
 
-    file = place / (f"random {seed}.safetensors" if points == "random" else f"{labels} {points}.safetensors")
+    file = place / (f"random {seed}.safetensors" if points == "random" else f"{learned} {points}.safetensors")
     if points == "random":
         torch.manual_seed(seed)
         save_file(tabular.build(COLUMNS).state_dict(), file)
     elif not file.exists():
         low, high = 0.0, 1.0
-        for _ in range(12):
+        for _ in range(8):
             middle = (low + high) / 2
-            low, high = (middle, high) if worth(middle) < reached + float(points) / 100 else (low, middle)
+            low, high = (middle, high) if worth(middle, learned) < reached + float(points) / 100 else (low, middle)
         save_file(knowing(low).state_dict(), file)
     return file
 
 
-def worth(much: float) -> float:
-    """How often a head on what such a source knows is right, fitted on many rows."""
-    from graft.model import linear
+def worth(much: float, learned: int) -> float:
+    """How often a head on what such a source knows is right, learned from so many rows."""
+    net = knowing(much)
+    spread = rows(ASKED, np.random.default_rng(1))[0].std(0)
 
-    rng, net = np.random.default_rng(1), knowing(much)
-    (x, y), (ask, true) = rows(ASKED, rng), rows(4 * ASKED, rng)
-    with torch.no_grad():
-        known, other = (net(torch.tensor(each / x.std(0), dtype=torch.float32)).numpy() for each in (x, ask))
-    head = linear.fit(known, y, 2)
-    return float(np.mean((other @ head.weight.T + head.bias).argmax(1) == true))
+    def see(x: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return net(torch.tensor(x / spread, dtype=torch.float32)).double().numpy()
+
+    return reached_by(see, learned)
 
 
-def planted(place: Path, labels: int, points: str, seed: int, reached: float) -> dict[str, object]:
+def planted(
+    place: Path, labels: int, tested: int, points: str, seed: int, learned: int, reached: float
+) -> dict[str, object]:
     """One run: what was planted, the verdict, and what the rows really are worth."""
     import graft
     from graft import Budget
 
     rng = np.random.default_rng([labels, seed, 7])
-    x, y = rows(labels, rng)
-    data = place / f"{labels}-{seed}.csv"
-    header = ",".join([*(f"c{column}" for column in range(COLUMNS)), "label"])
-    body = (",".join([*(f"{value:.5g}" for value in row), "ab"[target]]) for row, target in zip(x, y, strict=True))
+    x, y = rows(labels + tested, rng)
+    data = place / f"{labels}-{tested}-{seed}.csv"
+    part = [
+        ("test" if row >= labels else "train" if row < learned else "val") if tested else "" for row in range(len(y))
+    ]
+    header = ",".join([*(f"c{column}" for column in range(COLUMNS)), "label", *["split"][: bool(tested)]])
+    body = (
+        ",".join([*(f"{value:.5g}" for value in row), "ab"[target], *[one][: bool(tested)]])
+        for row, target, one in zip(x, y, part, strict=True)
+    )
     data.write_text("\n".join([header, *body]) + "\n")
     budget = Budget(BUDGET)
     task = graft.load(data, seed=seed)
-    ranking = graft.rank(task, [f"checkpoint/blank/mlp@{source(place, labels, points, seed, reached)}"], budget)
+    ranking = graft.rank(task, [f"checkpoint/blank/mlp@{source(place, points, seed, learned, reached)}"], budget)
     run = graft.adapt(task, graft.plan(task, ranking[0], "linear_probe", budget), seed)
     report = graft.verify(task, run, budget)
     scores = {row.name: row.score for row in report.rows}
     return {
-        "labels": labels, "points": points, "seed": seed, "verdict": report.verdict, "reference": report.reference,
-        "gain": report.gain, "shows": report.shows, "enough": report.enough, "ships": report.ships,
-        "scores": scores, "gains": {row.name: row.gain for row in report.rows}, "repeats": report.repeats,
-        "seconds": report.rows[0].cost.seconds, "tested": report.n_test,
+        "labels": labels, "tested": tested, "points": points, "seed": seed, "verdict": report.verdict,
+        "reference": report.reference, "gain": report.gain, "shows": report.shows, "enough": report.enough,
+        "ships": report.ships, "scores": scores, "gains": {row.name: row.gain for row in report.rows},
+        "repeats": report.repeats, "seconds": report.rows[0].cost.seconds, "asked": report.n_test,
     }  # fmt: skip
 
 
 def table(found: list[dict]) -> str:
     """Of each case the share of verdicts, with Wilson's interval for the right one, and what the report promised."""
-    cases: dict[tuple[int, str], list[dict]] = defaultdict(list)
+    cases: dict[tuple[int, int, str], list[dict]] = defaultdict(list)
     for one in found:
-        cases[one["labels"], one["points"]].append(one)
-    lines = [
-        "| labels | planted | runs | helped | open | hurt | right (95 %) | gain, mean | shown 4 in 5 | ships well |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for labels, points in sorted(cases, key=lambda case: (case[0], float(case[1].replace("random", "99")))):
-        runs = cases[labels, points]
+        cases[one["tested"], one["labels"], one["points"]].append(one)
+    heads = "labels|test part|planted|runs|helped|open|hurt|right (95 %)|gain, mean|shown 4 in 5|ships well".split("|")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for tested, labels, points in sorted(cases, key=lambda case: (*case[:2], float(case[2].replace("random", "99")))):
+        runs = cases[tested, labels, points]
         counts = {
             kind: sum(run["verdict"] == kind for run in runs) for kind in ("positive", "inconclusive", "negative")
         }
@@ -177,11 +194,10 @@ def table(found: list[dict]) -> str:
         low, high = wilson(right, len(runs))
         well = np.mean([run["scores"][run["ships"]] >= max(run["scores"].values()) - 0.01 for run in runs])
         gain, shows = (100 * np.mean([np.atleast_1d(run[name])[0] for run in runs]) for name in ("gain", "shows"))
-        told = " | ".join(map(str, counts.values()))
-        lines.append(
-            f"| {labels:,} | {points} | {len(runs)} | {told} | {right / len(runs):.0%} [{low:.0%}, {high:.0%}] "
-            f"| {gain:+.1f} | {shows:.1f} | {well:.0%} |"
-        )
+        apart = f"{tested:,} more" if tested else "of them"
+        share = f"{right / len(runs):.0%} [{low:.0%}, {high:.0%}]"
+        row = [f"{labels:,}", apart, points, len(runs), *counts.values(), share, f"{gain:+.1f}", f"{shows:.1f}"]
+        lines.append(f"| {' | '.join(map(str, [*row, f'{well:.0%}']))} |")
     return "\n".join(lines)
 
 
