@@ -8,7 +8,7 @@
 Rows of sixty columns belong to two classes that differ in the middle along one direction, and in the spread along
 another: linear models and trees of the columns see little but the first. A source knows both directions, each at an
 angle; the angles are set so that a head on what it knows is right so many points more often, or less, than a linear
-model of the columns, both fitted on as many rows as a run of N labels learns from, measured on 60 draws beforehand.
+model of the columns, both fitted on as many rows as a run of N labels learns from, in the mean of the same 20 draws.
 `random` sources have random weights. All goes the way of a user's run: a table is loaded, the source ranked, a linear
 probe planned and adapted, verified. There are N labels in all: the test part, and the folds, come out of them; or, with
 --tested, N to learn from and a test part of its own that the table names.
@@ -29,7 +29,7 @@ import torch
 COLUMNS, APART = 60, 0.8  # columns; half the distance of the classes' middles, in standard deviations
 SPREADS = 0.6, 2.5  # of the classes along the second direction
 SHARE, GIVEN = 0.65, 0.8  # of the labels that train: where the test part comes out of them, and where it does not
-DRAWS, ASKED = 60, 4000  # of rows to learn from, and rows asked, for what is reached
+DRAWS, ASKED = 20, 4000  # of rows to learn from, and rows asked, for what is reached
 BUDGET = 15.0  # seconds
 
 

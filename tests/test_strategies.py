@@ -99,7 +99,7 @@ def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
     assert list(again) == sorted(again, key=lambda name: again[name].seconds)
     for sentence in chosen["why"]:
         assert sentence in done.stdout
-    assert "3 alternatives: those whose mean is no worse on validation are averaged" in explain(again["soup"])
+    assert "4 alternatives: those whose mean is no worse on validation are averaged" in explain(again["soup"])
 
 
 def test_what_does_not_suit_a_task_is_said(tiny_home: Path) -> None:

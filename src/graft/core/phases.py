@@ -6,10 +6,11 @@ from graft.core.costs import epoch_steps, seconds, stored_bytes
 from graft.core.nouns import Budget, Evidence, Phase, Task
 
 SHARE = 0.2  # of the budget's seconds that one adaptation may take: ranking, more seeds and baselines take the rest
-EPOCHS = 20  # passes wanted: early stopping ends them sooner where they do not help
+EPOCHS = 20  # passes wanted; the rate falls to zero over them, and the last ones are often the best
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
+RATES = (1.0, 0.3, 3.0)  # times the usual one, at which runs are made whose weights are averaged
 CONTRASTS = 300  # steps of contrastive tuning: the gain comes early
 
 
@@ -26,18 +27,20 @@ def exact_head(task: Task) -> Phase:
 def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, before: tuple[Phase, ...] = ()) -> Phase:
     """The stages from `first` on and the head, augmented, for as many steps as are wanted and can be afforded.
 
-    Before a boundary the augmented views are kept with the features; with nothing frozen they are fresh every epoch.
-    Where variants teach nothing, as with texts, there are none.
+    Before a boundary the augmented views are kept with the features, where an example is seen more than EPOCHS times: in
+    fewer the plain one teaches more. With nothing frozen they are fresh every epoch. Where variants teach nothing, as
+    with texts, there are none.
     """
     batch = 32 if len(task.train) >= 256 else 16
     phase = Phase(
         train=("head", f"stages[{first}:]"), batch=batch, lr=1e-3, backbone_lr=0.1, lr_decay=0.8, smoothing=0.05,
-        class_weights=uneven(task), dtype=evidence.train_dtype, steps=1,
+        class_weights=uneven(task), dtype=evidence.train_dtype, steps=1, patience=EPOCHS,
     )  # fmt: skip
+    often = epoch_steps(task, phase) * EPOCHS < FEWEST_STEPS
     choices = (
         [replace(phase, views=0 if evidence.views else 1, stored=False)]
         if first == 0
-        else [replace(phase, views=k) for k in (*evidence.views, 1)]
+        else [replace(phase, views=k) for k in (*(evidence.views if often else ()), 1)]
     )
     for choice in choices:
         if first and stored_bytes(task, evidence, choice) > budget.bytes // 2:
@@ -90,6 +93,16 @@ def reached(task: Task, evidence: Evidence, budget: Budget) -> int:
     """The lowest stage that the budget lets learn, or else the last one: what a named strategy does at least."""
     first = deepest(task, evidence, budget)
     return len(evidence.stage_curve) - 1 if first is None else first
+
+
+def soup(task: Task, evidence: Evidence, budget: Budget) -> tuple[tuple[Phase, ...], ...]:
+    """LP-FT at each of RATES, with equal shares of the budget, and the probe that all of them start from.
+
+    That they start from one exact head keeps them close enough to be averaged.
+    """
+    share, head = replace(budget, seconds=budget.seconds / len(RATES)), exact_head(task)
+    tuned = fine_tuning(task, evidence, share, reached(task, evidence, share), (head,))
+    return (*((head, replace(tuned, lr=tuned.lr * rate)) for rate in RATES), (head,))
 
 
 def through(task: Task, evidence: Evidence, budget: Budget, adapter: str, rate: float) -> tuple[Phase, Phase]:

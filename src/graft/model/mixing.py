@@ -22,12 +22,15 @@ def best(count: int, judge: Judge) -> Shares:
 
 
 def soup(count: int, judge: Judge) -> Shares:
-    """The greedy soup (Wortsman et al. 2022): from the best down, each is stirred in if the mean is then no worse."""
+    """The greedy soup (Wortsman et al. 2022): from the best down, each is stirred in if the mean scores no worse.
+
+    The loss does not count: a mean that answers as well from weights that agree in less is the safer one.
+    """
     ranks = {one: judge(_even(count, {one})) for one in range(count)}
     first, *others = sorted(ranks, key=lambda one: ranks[one], reverse=True)
     kept, rank = {first}, ranks[first]
     for one in others:
-        if (mean := judge(_even(count, kept | {one}))) >= rank:
+        if (mean := judge(_even(count, kept | {one})))[0] >= rank[0]:
             kept, rank = kept | {one}, mean
     return _even(count, kept)
 

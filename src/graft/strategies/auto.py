@@ -1,9 +1,11 @@
 """The choice between the strategies, by numbers that it states."""
 
+from dataclasses import replace
+
 from graft.core import figures
 from graft.core.costs import seconds
 from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
-from graft.core.phases import SHARE, contrastive, deepest, exact_head, fine_tuning
+from graft.core.phases import RATES, SHARE, contrastive, deepest, exact_head, fine_tuning, soup
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
 FEW_IN_ALL = 40  # the same where examples are of no one class
@@ -12,7 +14,10 @@ FEWEST, MOST_FEW = 5, 64  # examples of the rarest class between which contrasti
 
 
 def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
-    """A linear probe where little can be gained or told, else LP-FT down to the stage that the budget reaches."""
+    """A linear probe where little can be gained or told, else LP-FT down to the stage that the budget reaches.
+
+    Where the budget reaches several runs, their mean is taken: which of them is the best, few examples cannot tell.
+    """
     last, depth = evidence.stage_curve[-1], len(evidence.stage_curve)
     head = exact_head(task)
     room, unit = figures.best(task.metric) - last.score, figures.points(task.metric)
@@ -41,14 +46,28 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
             "for it."
         )
     else:
-        tuned = fine_tuning(task, evidence, budget, first, (head,))
-        lines = [
+        share = replace(budget, seconds=budget.seconds / len(RATES))
+        several = deepest(task, evidence, share)
+        at, time = (first, budget.seconds) if several is None else (several, share.seconds)
+        found = (
             f"The probe leaves {left} to gain, over its standard error of {noise}, with {evidence.per_class} {which}: "
-            "LP-FT.",
-            f"{depth - first} of {depth} stages learn, from {evidence.stage_curve[first].stage}: the most that fits "
-            f"in {SHARE * budget.seconds:.0f} s. Where validation does not improve, the probe is kept.",
-        ]
-        return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=tuple(lines))
+            f"LP-FT{'' if several is None else f' at {len(RATES)} rates'}.",
+            f"{depth - at} of {depth} stages learn, from {evidence.stage_curve[at].stage}: the most that fits in "
+            f"{SHARE * time:.0f} s{'' if several is None else ' at each rate'}.",
+        )
+        if several is None:
+            kept = "Where validation does not improve, the probe is kept."
+            ways: tuple[tuple[Phase, ...], ...] = ((head, fine_tuning(task, evidence, budget, first, (head,))),)
+        else:
+            kept = (
+                f"{len(task.val)} validation examples cannot tell which run is the best by a few points, so the "
+                "weights of those whose mean is no worse on them are averaged, the probe's among them."
+            )
+            ways = soup(task, evidence, budget)
+        name, choice = ("lp_ft", "best") if several is None else ("soup", "soup")
+        return Plan(
+            evidence.backbone, task.head, name, ways[0], alternatives=ways[1:], choice=choice, why=(*found, kept)
+        )
     return Plan(evidence.backbone, task.head, "linear_probe", (head,), why=(why,))
 
 

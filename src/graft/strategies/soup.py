@@ -1,22 +1,18 @@
-"""A greedy soup: runs at several rates, averaged as long as validation does not suffer (Wortsman et al. 2022)."""
+"""A greedy soup of the probe and runs at several rates: averaged by validation (Wortsman et al. 2022)."""
 
-from dataclasses import replace
-
+from graft.core.costs import boundary
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import exact_head, fine_tuning, reached
-
-RATES = (1.0, 0.3, 3.0)  # times the usual one
+from graft.core.phases import RATES
+from graft.core.phases import soup as ways
 
 
 def soup(task: Task, evidence: Evidence, budget: Budget) -> Plan:
-    """LP-FT at three rates; the exact head that they start from keeps them close enough to be averaged."""
-    share = replace(budget, seconds=budget.seconds / len(RATES))
-    depth, first = len(evidence.stage_curve), reached(task, evidence, share)
-    head = exact_head(task)
-    tuned = fine_tuning(task, evidence, share, first, (head,))
-    way, *others = ((head, replace(tuned, lr=tuned.lr * rate)) for rate in RATES)
+    """LP-FT at three rates, and the exact head that all start from: what they agree on is no chance of one run."""
+    way, *others = ways(task, evidence, budget)
+    depth = len(evidence.stage_curve)
     why = (
-        f"{depth - first} of {depth} stages learn for {tuned.steps} steps at each of {len(RATES)} rates; their weights "
-        "are averaged from the best down, as long as validation does not suffer."
+        f"{depth - boundary(way[-1].train, depth)} of {depth} stages learn for {way[-1].steps} steps at each of "
+        f"{len(RATES)} rates; their weights and the probe's are averaged from the best down, as long as validation "
+        "does not suffer."
     )
     return Plan(evidence.backbone, task.head, "soup", way, alternatives=tuple(others), choice="soup", why=(why,))
