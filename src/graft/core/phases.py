@@ -27,8 +27,8 @@ def exact_head(task: Task) -> Phase:
 def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, before: tuple[Phase, ...] = ()) -> Phase:
     """The stages from `first` on and the head, augmented, for as many steps as are wanted and can be afforded.
 
-    Before a boundary the augmented views are kept with the features, where an example is seen more than EPOCHS times: in
-    fewer the plain one teaches more. With nothing frozen they are fresh every epoch. Where variants teach nothing, as
+    Before a boundary the augmented views are kept with the features, if an example is seen more than EPOCHS times: in
+    fewer, the plain one teaches more. With nothing frozen they are fresh every epoch. Where variants teach nothing, as
     with texts, there are none.
     """
     batch = 32 if len(task.train) >= 256 else 16
