@@ -20,6 +20,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MECHANICS = ("data", "model")  # floor 1
 PATH = (
     "parts",
+    "domains",
     "load",
     "features",
     "meter",
@@ -40,9 +41,11 @@ PATH = (
     "entries",
     "seeds",
     "folds",
+    "joint",
     "scratch",
     "sentences",
     "confidence",
+    "forgetting",
     "verdict",
     "curve",
     "verify",

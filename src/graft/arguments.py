@@ -119,6 +119,7 @@ def _data(one: argparse.ArgumentParser) -> None:
         help="how an example is read: columns=title,body for texts, rate=250 for signals; see the docs",
     )  # fmt: skip
     one.add_argument("--target", metavar="DIR", help="examples of the domain to be answered for, where it differs")
+    one.add_argument("--source", metavar="DIR", help="labelled examples of another domain, with the labels of DATA")
     one.add_argument("--seed", type=_seed, default=0, help="of the split and of training (default 0)")
 
 

@@ -14,7 +14,7 @@ from graft.data.dataset import table
 from graft.features import sweep
 from graft.model import identity
 from graft.model.chain import Chain
-from graft.model.distance import distance, shift
+from graft.model.distance import distance, domains, shift
 from graft.model.suspects import suspects
 from graft.speed import Forward, Training, forward, subset
 
@@ -40,6 +40,7 @@ class Candidate:
     features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # the last stage's, of what was used
     suspects: tuple[Suspect, ...] = ()
     apart: tuple[float, float] | None = None  # domain distance, and what it would be by chance
+    abroad: tuple[float, float] | None = None  # the same of source data
     training: Training = field(default=Training(0.0, 0.0, "float32"))
 
     @property
@@ -84,11 +85,16 @@ class Candidate:
         one_class = head.KIND == "softmax" and not kept_apart(part, task.val)  # where that is not the probe itself
         y = head.array(part.targets, len(task.outputs)) if one_class else None
         self.remarks += identity.remarks(self.features, part.groups, y, task.metric, seed)
-        some = task.val.select(sorted(range(len(task.val)), key=task.val.ids.__getitem__)[: COMPARED // 2])
+        self.apart = self._distance(task, task.val, seed)
+        self.abroad = self._distance(task, task.source, seed) if len(task.source) else None
+
+    def _distance(self, task: Task, part: Part, seed: int) -> tuple[float, float]:
+        """How far some examples of a part lie from some training examples, with its error."""
+        some = part.select(sorted(range(len(part)), key=part.ids.__getitem__)[: COMPARED // 2])
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         (data,) = sweep(prefix, self.chain.stages[-1:], examples(task, some, self.backbone, seed), pool=True)
         order = np.random.default_rng(0).permutation(len(self.features))[: COMPARED - len(some)]
-        self.apart = distance(self.features[order], table(data)[0], seed)
+        return distance(self.features[order], table(data)[0], seed)
 
     def evidence(self, task: Task) -> Evidence:
         """The noun."""
@@ -109,13 +115,14 @@ class Candidate:
         if self.used < len(task.train):
             why.append(f"It was dropped after {self.used} of {len(task.train)} examples.")
         doubt = look_at(self.suspects)
-        why += (*shift(self.apart), *self.remarks, *([doubt] if doubt else []))
+        why += (*shift(self.apart), *domains(self.abroad, self.apart), *self.remarks, *([doubt] if doubt else []))
         return Evidence(
             backbone=self.backbone, scores=self.scores, stage_curve=tuple(self.curve), n_train=len(task.train),
             n_used=self.used, per_class=min(Counter(task.train.targets).values()) if one_class else count,
             domain_distance=self.apart and self.apart[0], form=self.form, prepare_seconds=self.speed.prepare,
             train_seconds=self.training.step, train_dtype=self.training.dtype, loading=self.loading, why=tuple(why),
             views=views(task), rows=self.speed.rows, suspects=self.suspects,
+            source_distance=self.abroad and self.abroad[0],
         )  # fmt: skip
 
 

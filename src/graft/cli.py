@@ -206,7 +206,8 @@ def _task(a: argparse.Namespace) -> Any:
 
 def _asked(a: argparse.Namespace) -> dict[str, Any]:
     """How the data are to be read, where they do not tell."""
-    named = {name: getattr(a, name) for name in ("modality", "head", "path", "label", "group", "time", "target")}
+    names = ("modality", "head", "path", "label", "group", "time", "target", "source")
+    named = {name: getattr(a, name) for name in names}
     return named | dict(a.read or [])
 
 

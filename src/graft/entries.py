@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from graft.adapt import logits
-from graft.core import figures
+from graft.core import figures, home
 from graft.core.nouns import Cost, Part, Row, Run, Task
 from graft.core.shelf import take
 from graft.model import stats
@@ -41,6 +41,18 @@ class Entry:
     outcomes: np.ndarray  # (seeds, n): for accuracy, whether an example is right
     again: Callable[[Task], Answers]  # what its like, fitted to another task, answers for the test part of that
     notes: tuple[str, ...] = ()  # of runs that broke
+
+
+def opened(task: Task, reason: str) -> tuple[str, ...]:
+    """Why the test part was ever opened in this home, with this reason last; one that goes on counts once."""
+    with home.lock("results", f"openings-{task.key}"):
+        kept = home.home() / "openings" / f"{task.key}.txt"  # no kind of its own: clearing must not forget a look
+        with home.storage():
+            kept.parent.mkdir(exist_ok=True)
+        before = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
+        reasons = (*(line for line in before if line != reason), reason)
+        home.write_text(kept, "\n".join(reasons) + "\n")
+    return reasons
 
 
 def asked(task: Task, part: Part, **more: Any) -> Test:

@@ -37,6 +37,7 @@ def foldable(task: Task, run: Run, budget: Budget) -> bool:
     of them, and the budget reaches four more runs of the plan.
     """
     head = take("heads", task.head)
+    plans = 3 if len(task.source) else 1  # joint and source-only are runs of the same plan
     exact = all(phase.solver == "exact" for phase in run.plan.every)
     return (
         task.audit.drawn
@@ -44,7 +45,7 @@ def foldable(task: Task, run: Run, budget: Budget) -> bool:
         and len(set(task.test.ids)) < SMALL
         and not head.ROWS
         and getattr(head, "LABELLED", True)
-        and (exact or (FOLDS - 1) * run.cost.seconds <= SHARE * budget.seconds)
+        and (exact or plans * (FOLDS - 1) * run.cost.seconds <= SHARE * budget.seconds)
         and not (run.plan.pretrained and learned(run.plan.backbone) & (task.train.marks | task.val.marks))
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 import graft
+from graft.core import home
 from graft.core.codec import from_dict, from_json, to_dict, to_json
 from graft.core.errors import DataError, GraftError
 from graft.core.keys import content_id, key
@@ -19,7 +20,8 @@ from graft.data import audit, files
 from graft.data.columns import LABELS, TABLES, records
 from graft.data.layout import Found, entries, only_table, walk
 from graft.data.shortcuts import facts_of, warnings
-from graft.parts import FEWEST, Seen, apart, by_word, dated, elsewhere, enough, legible, parts, worded
+from graft.domains import elsewhere, sourced
+from graft.parts import FEWEST, Seen, apart, by_word, dated, enough, legible, lookalikes, parts, remarks, worded
 
 LOOKED, CELLS = 50, 50_000  # rows of a table that show what it holds, fewer where it is wide
 ARRAYS = (".npz", ".npy")
@@ -34,6 +36,7 @@ def load(
     head: str | None = None,
     seed: int = 0,
     target: str | os.PathLike[str] | None = None,
+    source: str | os.PathLike[str] | None = None,
     **asked: Any,
 ) -> Task:
     """What is to be learned from these files.
@@ -44,6 +47,7 @@ def load(
         modality, head: what the examples and the answers are; by default what the files and labels look like.
         seed: of the split.
         target: examples of the domain that is to be answered for, where it differs: unlabelled, or in class folders.
+        source: labelled examples of another domain with the same labels, which may help: see `Task.source`.
         asked: columns of a table, where their names do not tell (path, label, group, time), and how its modality is to
             read an example (columns, rate, …).
 
@@ -56,9 +60,11 @@ def load(
         (('cat', 'dog'), 130)
     """
     place = Path(data).expanduser()
+    if target is not None and source is not None:
+        raise DataError("With --source the data are the target domain, with --target they are not: give one of them.")
     if place.suffix == ".json" and place.is_file():
-        if target is not None:
-            raise DataError(f"{place} is a Task, which says itself what its target domain is: load the data again.")
+        if target is not None or source is not None:
+            raise DataError(f"{place} is a Task, which says itself what its other domain is: load the data again.")
         try:
             return from_json(Task, place.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
@@ -82,7 +88,7 @@ def load(
     if not rows:
         reasons = "; ".join(f"{Path(item).name}: {why}" for item, why in skipped[:3])
         raise DataError(f"None of the {len(found.rows)} examples in {place} can be used. {reasons}")
-    notes += _remarks(rows)
+    notes += remarks(rows)
 
     name, kind = _head(rows, head, notes, lambda row: reader.decode(reader.fetch(row.item, reading), reading))
     rows, empty = legible(rows, kind)
@@ -143,20 +149,14 @@ def load(
         notes += warnings(beside, columns["train"].targets, outputs)
     metric, why = kind.choose_metric(kind.array(columns["train"].targets, len(outputs)), outputs)
     notes += [why] if why else []
-    pairs, within = audit.alike(
-        [row.facts.get("hash", 0) for row, _ in kept], [row.id for row, _ in kept], [part for _, part in kept]
-    )
-    if within:
-        said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[within[0]][0].item}"
-        notes.append(f"{said}: they say less than so many different ones.")
-    if pairs:
-        count = f"{len(pairs)} pairs in different parts look" if len(pairs) > 1 else "One pair in different parts looks"
-        notes.append(f"{count} alike; what is measured may be too good.")
-    aim = Part()
+    pairs = lookalikes(kept, notes)
+    ours, aim, origin = [row for row, _ in kept], Part(), Part()
     if target is not None:
         there = reader.find(Path(target).expanduser(), {}, labelled=False).rows
-        held = {id for part in columns.values() for id in part.ids}
-        aim = elsewhere(there, _read([row.item for row in there], reader, reading), held, kind, outputs, notes)
+        aim = elsewhere(there, _read([r.item for r in there], reader, reading), ours, kind, outputs, notes)
+    if source is not None:
+        there = reader.find(Path(source).expanduser(), asked).rows
+        origin = sourced(there, _read([r.item for r in there], reader, reading), ours, kind, outputs, notes)
     seen = Audit(
         found=len(found.rows) + len(found.skipped),
         skipped=tuple(skipped),
@@ -169,13 +169,16 @@ def load(
     label = key(
         modality, name, outputs, metric, read, seen.drawn, [(p.ids, p.targets, p.groups) for p in columns.values()]
     )
-    if aim:
-        label = key(label, aim.ids, aim.targets)
-    return Task(
+    label = key(label, aim.ids, aim.targets) if aim else label
+    label = key(label, "source", origin.ids, origin.targets, origin.groups) if origin else label
+    task = Task(
         name=place.resolve().stem, modality=modality, head=name, outputs=outputs, metric=metric, reading=read,
         train=columns["train"], val=columns["val"], test=Sealed(columns["test"]), seed=seed, audit=seen, key=label,
-        target=aim,
+        target=aim, source=origin,
     )  # fmt: skip
+    # What is adapted to this may be adapted further: then it is asked what was forgotten.
+    home.write_text(home.folder("results", "load") / f"{label}.json", to_json(task))
+    return task
 
 
 def _kind(place: Path, head: str | None, asked: Mapping[str, Any]) -> str:
@@ -249,13 +252,6 @@ def _fraction(label: Any) -> bool | None:
         return not float(label).is_integer()
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _remarks(rows: list[Seen]) -> list[str]:
-    """What is odd about single examples, counted."""
-    odd = Counter(note for row in rows for note in row.facts.get("notes", ()))
-    first = {note: row.item for row in reversed(rows) for note in row.facts.get("notes", ())}
-    return [f"{count} of {len(rows)} are {note}, such as {first[note]}." for note, count in odd.most_common(8)]
 
 
 def _read(items: list[str], reader: Any, reading: Any) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -1,13 +1,11 @@
 """What can be learned from, and what stands in which part: copies and people together, in proportion or by time."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from graft.core.errors import DataError
-from graft.core.nouns import Part
+from graft.data import audit
 from graft.data.splits import SHARES, later, split
 
 FEWEST = 3  # distinct examples a class needs to stand in train, val and test
@@ -24,6 +22,13 @@ class Seen(NamedTuple):
     id: str
     facts: dict[str, Any]
     time: float | None = None
+
+
+def remarks(rows: list[Seen]) -> list[str]:
+    """What is odd about single examples, counted."""
+    odd = Counter(note for row in rows for note in row.facts.get("notes", ()))
+    first = {note: row.item for row in reversed(rows) for note in row.facts.get("notes", ())}
+    return [f"{count} of {len(rows)} are {note}, such as {first[note]}." for note, count in odd.most_common(8)]
 
 
 def legible(rows: list[Seen], kind: Any) -> tuple[list[Seen], list[tuple[str, str]]]:
@@ -153,6 +158,20 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
     return own
 
 
+def lookalikes(kept: list[tuple[Seen, str]], notes: list[str]) -> list[tuple[int, int]]:
+    """The pairs of examples in different parts that look alike."""
+    pairs, within = audit.alike(
+        [row.facts.get("hash", 0) for row, _ in kept], [row.id for row, _ in kept], [part for _, part in kept]
+    )
+    if within:
+        said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[within[0]][0].item}"
+        notes.append(f"{said}: they say less than so many different ones.")
+    if pairs:
+        count = f"{len(pairs)} pairs in different parts look" if len(pairs) > 1 else "One pair in different parts looks"
+        notes.append(f"{count} alike; what is measured may be too good.")
+    return pairs
+
+
 def _tied(rows: list[Seen]) -> str:
     """Why people who are many cannot fill three parts: copies make one of them."""
     first: dict[str, Seen] = {}
@@ -188,31 +207,3 @@ def _together(groups: list[str], both: set[str]) -> str:
         f"The examples come from {len(groups)} ({some}), and all of one stand in one part: the test part is of others "
         "than it knows."
     )
-
-
-def elsewhere(
-    rows: Sequence[Any],
-    facts: Mapping[str, tuple[str, dict[str, Any]]],
-    known: set[str],
-    kind: Any,
-    outputs: Sequence[str],
-    notes: list[str],
-) -> Part:
-    """The examples of a target domain that no part holds; with targets if all lie in folders of known classes.
-
-    Raises:
-        DataError: there are not even two, or the task is none that a target domain helps.
-    """
-    if kind.KIND != "softmax" or kind.ROWS:
-        raise DataError(
-            "A target domain is aligned with by probabilities of classes: this task has none. Leave it out."
-        )
-    kept = [row for row in rows if "error" not in facts[row.item][1] and facts[row.item][0] not in known]
-    count = f"{len(kept)} of {len(rows)} examples of the target domain can be read and stand in no part of the data"
-    if len(kept) < 2:
-        raise DataError(f"{count}; two are needed.")
-    folders = [Path(row.item).parent.name for row in kept]
-    labelled = {*folders} <= {*outputs}
-    notes.append(f"{count}; their folders are {'their labels' if labelled else 'no labels'}.")
-    targets = tuple(kind.encode(folder, outputs) for folder in folders) if labelled else ()
-    return Part(tuple(row.item for row in kept), targets, tuple(facts[row.item][0] for row in kept))

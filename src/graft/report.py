@@ -12,6 +12,8 @@ INK, ACCENT, MUTED = "#1f2933", "#2a7f62", "#b8c4ce"
 NAMES = {
     "adapted": "adapted",
     "linear_probe": "linear probe",
+    "joint": "source and target",
+    "source_only": "source only",
     "pixels": "linear model on pixels",
     "columns": "linear model on columns",
     "boosting": "boosted trees",

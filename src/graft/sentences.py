@@ -9,6 +9,8 @@ SHIPPED = {
     "scratch": "the network trained from scratch (scratch)",
     "scratch_small": "the smaller network trained from scratch (scratch_small)",
     "linear_probe": "the linear probe of the same backbone (linear probe)",
+    "joint": "the same plan taught source and target together (joint)",
+    "source_only": "the same plan taught the source alone (source only)",
 }
 FEWEST = 30  # test examples from which the needed number can be told roughly
 NAMED = 5  # slices that are named where they are harmed

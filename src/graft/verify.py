@@ -1,5 +1,6 @@
 """Task, Run → Report: was transferring better than not transferring, by how much, how surely? Opens the test part."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,10 @@ from graft.core.nouns import Budget, Cost, Plan, Report, Row, Run, Task
 from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
-from graft.entries import Answers, Entry, Test, asked, complete, entry
+from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
 from graft.folds import distinct, foldable, joined, once, over_folds
+from graft.forgetting import forgotten
+from graft.joint import ROWS, beside
 from graft.meter import Meter
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
@@ -36,7 +39,8 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     """Compare the adapted model with everything that does not transfer, on examples that none of them has seen.
 
     Rows: the adapted model over several seeds, its linear probe, the `baselines` of the modality, the same architecture
-    from random weights and a smaller one, with learning rates of their own and a stated budget. They are asked about
+    from random weights and a smaller one, with learning rates of their own and a stated budget; where there are source
+    data, the plan taught source and target together, and the source alone. They are asked about
     the untouched test part; where that is small, about every labelled example, in folds. Gains are paired by example
     (bootstrap over examples and seeds). Positive: the interval of the gain over every row that does not transfer lies
     above zero. Negative: that over one of them lies below zero (level corrected for their number). A row from scratch
@@ -59,7 +63,7 @@ def _there(row: Row) -> bool:
 
 def _verify(task: Task, run: Run, budget: Budget) -> Report:
     several = foldable(task, run, budget)  # decided before any test example is seen
-    openings = _opened(task, f"verify: the run {run.key} beside what does not transfer, {budget.seconds:g} s")
+    openings = opened(task, f"verify: the run {run.key} beside what does not transfer, {budget.seconds:g} s")
     part = distinct(task.test.open(openings[-1]))
     whose = kept_apart(joined(task.train, task.val), part)
     test = asked(task, part, groups=part.groups if whose else ())
@@ -73,26 +77,17 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
+    if len(task.source):
+        for sourced, of in ROWS.items():
+            others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
     measured = [(entry.row, entry.outcomes) for entry in others]
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
     wide = over_folds(task, run, [adapted, *others], part, budget, ranked(task)) if several else None
     over, (adapted, *others) = wide or (test, [adapted, *others])
-    report = judged(task, run, runs, adapted, others, over, openings)
+    report = forgotten(task, run, beside(task, judged(task, run, runs, adapted, others, over, openings)))
     # The curve and the calibration are of the models that there are, on the test part alone.
     report = charted(task, run, report, part, test.share, measured, CURVE_SHARE * budget.seconds)
     return calibrated(task, report, alone[report.ships])
-
-
-def _opened(task: Task, reason: str) -> tuple[str, ...]:
-    """Why the test part was ever opened in this home, with this reason last; one that goes on counts once."""
-    with home.lock("results", f"openings-{task.key}"):
-        kept = home.home() / "openings" / f"{task.key}.txt"  # no kind of its own: clearing must not forget a look
-        with home.storage():
-            kept.parent.mkdir(exist_ok=True)
-        before = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
-        reasons = (*(line for line in before if line != reason), reason)
-        home.write_text(kept, "\n".join(reasons) + "\n")
-    return reasons
 
 
 def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
@@ -100,10 +95,13 @@ def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
     if all(phase.solver == "exact" for phase in run.plan.every):
         return [run]
     afford = int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
+    afford -= len(ROWS) if len(task.source) else 0  # which are runs of the same plan
     return [run, *(reseeded(task, run.plan, run.seed + extra) for extra in range(1, min(SEEDS, 1 + afford)))]
 
 
-def _transferred(name: str, task: Task, runs: list[Run], test: Test) -> Entry:
+def _transferred(
+    name: str, task: Task, runs: list[Run], test: Test, of: Callable[[Task], Task] = lambda fold: fold
+) -> Entry:
     answers = [complete(task, run, test.part) for run in runs]
     mean = Cost(
         seconds=float(np.mean([run.cost.seconds for run in runs])),
@@ -112,7 +110,7 @@ def _transferred(name: str, task: Task, runs: list[Run], test: Test) -> Entry:
     )
     score, plan, seed = float(np.mean([run.score for run in runs])), runs[0].plan, runs[0].seed
     more = {"transfers": True, "run": runs[0].key}
-    made = entry(name, task, test, answers, score, mean, lambda fold: once(fold, plan, seed), **more)
+    made = entry(name, task, test, answers, score, mean, lambda fold: once(of(fold), plan, seed), **more)
     # Whoever hands a dead run to verify is told: it is what would ship.
     broken = [f"The run at hand is dead: {why}" for one in runs[:1] if not one.notes and (why := dead(task, one))]
     return replace(made, notes=(*broken, *(note for run in runs for note in run.notes)))

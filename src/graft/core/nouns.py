@@ -41,6 +41,7 @@ class Task:
     target: Part = field(
         default_factory=Part
     )  # examples of the domain that is to be answered for, where it is another one
+    source: Part = field(default_factory=Part)  # labelled examples of another domain, targets by these outputs
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Evidence:
     per_class: int = 0  # training examples of the rarest class; all of them where an example has no one class
     rows: float = 1.0  # tokens or windows of an example, in the mean
     domain_distance: float | None = None  # proxy A-distance of training and validation part: 0 (alike) to 2 (apart)
+    source_distance: float | None = None  # the same of source and training examples, where there are source data
     form: Form = Form()
     prepare_seconds: float = 0.0  # reading and preparing one example
     train_seconds: float = 0.0  # one example, forward and backward through the whole network, once

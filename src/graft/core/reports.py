@@ -120,6 +120,7 @@ class Report:
     suspects: tuple[Suspect, ...] = ()  # training examples whose label is probably wrong, the surest first
     calibration: Calibration | None = None
     curve: Curve | None = None
+    forgetting: tuple[float, ...] = ()  # what adapting cost the source by a fresh probe: mean, low, high; (): not told
 
 
 @dataclass(frozen=True)

@@ -34,3 +34,14 @@ def shift(apart: tuple[float, float] | None) -> tuple[str, ...]:
         f"Its features tell validation from training examples (proxy A-distance {apart[0]:.2f}, by chance up to "
         f"{2 * apart[1]:.2f}): the parts differ, as by site, instrument or time.",
     )
+
+
+def domains(source: tuple[float, float] | None, parts: tuple[float, float] | None) -> tuple[str, ...]:
+    """What to say of the distance of the source, beside that of the task's own parts, which are of one domain."""
+    if source is None or parts is None:
+        return ()
+    alike = "they can hardly be told apart" if source[0] <= SURE * source[1] else "they are two domains"
+    return (
+        f"Source and training examples lie {source[0]:.2f} apart in its features (proxy A-distance, by chance up to "
+        f"{2 * source[1]:.2f}; validation and training examples {parts[0]:.2f}): {alike}.",
+    )
