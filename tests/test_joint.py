@@ -13,6 +13,7 @@ import graft
 from command import here
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError
+from graft.core.examples import kept_apart
 from graft.core.nouns import Budget, Part, Phase, Plan, Report, Sealed, Task
 from graft.folds import distinct, folds
 from graft.forgetting import untouched
@@ -142,6 +143,19 @@ def test_over_folds_nothing_is_tested_that_was_learned(tiny_home: Path, photos: 
                     assert set(fold.test.part.groups).isdisjoint(made.train.groups)
     hermit = replace(grouped, source=replace(grouped.source, groups=(whose[2][0],) * len(grouped.source)))
     assert alone(hermit).train == grouped.train  # nobody is left
+
+
+def test_copies_of_quantities_are_left_out_together(home: Path, tmp_path: Path) -> None:
+    """A head that leaves out row by row would know what it is asked from the copies of it."""
+    rng = np.random.default_rng(0)
+    for name, count, shift in (("own", 60, 0.0), ("other", 300, 1.0)):
+        rows = [",".join(f"{value:.4f}" for value in (*x, x @ [1.0, 0.5])) for x in rng.normal(shift, 1, (count, 2))]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["a,b,label", *rows]))
+    task = graft.load(tmp_path / "own.csv", source=tmp_path / "other.csv", head="regression")
+    both = together(task)
+    assert len(task.source) == 300
+    assert kept_apart(both.train, both.val) == both.train.ids
+    assert len(both.train) == 240 + 6 * len(task.train)
 
 
 # ── whether it helps ──────────────────────────────────────────────────────────────────────────────────────────────────
