@@ -58,7 +58,7 @@ def planned(task: Task, phases: tuple[Phase, ...], start: str = ONE) -> Plan:
 
 def alike(task: Task) -> int:
     """Source examples that are said to look like one of the task's own."""
-    found = [re.match(r"(\d+) source examples look like", note) for note in task.audit.notes]
+    found = [re.match(r"(\d+) of \d+ source examples look like", note) for note in task.audit.notes]
     return sum(int(one[1]) for one in found if one)
 
 
