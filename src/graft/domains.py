@@ -86,7 +86,8 @@ def sourced(
     ]
     pairs, _ = audit.alike(hashes, [*(row.id for row in own), *kept], ["own"] * len(own) + ["source"] * len(kept))
     if count := len({other for _, other in pairs}):
-        notes.append(f"{count} of {len(kept)} source examples look like one of the data's own; what they teach may be too good.")
+        alike = f"{count} of {len(kept)} source examples look like one of the data's own"
+        notes.append(f"{alike}; what they teach may be too good.")
     groups = tuple(row.group for row, _ in kept.values())
     targets = tuple(target for _, target in kept.values())
     return Part(tuple(row.item for row, _ in kept.values()), targets, tuple(kept), groups if any(groups) else ())
