@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import graft
 from graft.adapt import run_key
@@ -98,21 +99,21 @@ def over_folds(
         return None
     everything = distinct(joined(task.train, task.val, part))
     where = {id: row for row, id in enumerate(everything.ids)}
-    answers, last = [list[Answers]() for _ in entries], [0.0] * len(entries)
+    answers, took = [list[Answers]() for _ in entries], [0.0] * len(entries)
     for repeat in range(REPEATS):
-        rounds = folds(task, part, repeat)
+        rounds, spent = folds(task, part, repeat), 0.0
         if not rounds and not repeat:
             return None
-        began = time.monotonic()
         # The dearest last: where time for another repetition is short, it is what goes without.
-        for number in sorted(range(len(entries)), key=last.__getitem__) if rounds else ():
-            since, one = time.monotonic(), entries[number]
-            if repeat and since - began + last[number] > SHARE / 2 * budget.seconds:
+        for number in sorted(range(len(entries)), key=took.__getitem__) if rounds else ():
+            if repeat and spent + took[number] > SHARE / 2 * budget.seconds:
                 break
-            each = [one.answers[0] if fold is task else _kept(one, fold, run) for fold in rounds]
+            one = entries[number]
+            each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
             ids = [part.ids if fold is task else fold.test.ids for fold in rounds]
-            answers[number].append(_ordered(each, ids, where))
-            last[number] = time.monotonic() - since
+            answers[number].append(_ordered([said for said, _ in each], ids, where))
+            took[number] = sum(seconds for _, seconds in each)
+            spent += took[number]
     groups = everything.groups if kept_apart(joined(task.train, task.val), part) else ()
     test = asked(task, everything, groups=groups, folds=FOLDS, repeats=len(answers[0]), ranked=ranked)
     return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True)]
@@ -149,16 +150,20 @@ def _task(task: Task, own: Part, always: Part, out: np.ndarray, name: str, apart
     )
 
 
-def _kept(one: Entry, fold: Task, run: Run) -> Answers:
-    """What the entry's like answers for a fold; kept, so that an interrupted verify goes on where it was."""
+def _kept(one: Entry, fold: Task, run: Run) -> tuple[Answers, float]:
+    """What the entry's like answers for a fold, and the seconds it took; kept, so that an interrupted verify goes on
+    where it was, and ends as if it had not been interrupted.
+    """
     name = key("fold", graft.__version__, run.key, one.row.name, one.row.run, fold.key)
     place = home.folder("results", "folds") / f"{name}.safetensors"
     if not place.is_file():
+        began = time.monotonic()
         answers, y = one.again(fold)
+        arrays = {"answers": np.ascontiguousarray(answers), "y": np.ascontiguousarray(y)}
         with home.placed(place) as draft:
-            save_file({"answers": np.ascontiguousarray(answers), "y": np.ascontiguousarray(y)}, draft)
-    found = load_file(place)
-    return found["answers"], found["y"]
+            save_file(arrays, draft, metadata={"seconds": repr(time.monotonic() - began)})
+    with safe_open(place, "np") as file:
+        return (file.get_tensor("answers"), file.get_tensor("y")), float(file.metadata()["seconds"])
 
 
 def _ordered(each: list[Answers], ids: Iterable[tuple[str, ...]], where: dict[str, int]) -> Answers:
