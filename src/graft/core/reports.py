@@ -30,7 +30,7 @@ class Row:
     times: float = 0.0  # its CPU seconds as a multiple of the adapted one's
     budget: float = 0.0  # wall seconds it was given; 0: as many as it wanted
     trials: int = 1
-    state: str = "finished"  # finished, saturated, unfinished
+    state: str = "finished"  # finished, saturated, unfinished, diverged
     transfers: bool = False  # whether the row itself uses pretrained weights
     run: str = ""  # key of what can be shipped: a run, or a baseline's state
     note: str = ""
