@@ -235,15 +235,18 @@ def _planned(a: argparse.Namespace, task: Any) -> Any:
 
 def _evidence(a: argparse.Namespace, task: Any) -> Any:
     from graft.core.nouns import Ranking
+    from graft.selector import within
 
     if file := getattr(a, "ranking", None):
         ranking = noun(Ranking, file)
         if ranking.task != task.key or not len(ranking):
             raise PlanError(f"{file} is not a ranking of these data and this split. Run `graft rank` on them again.")
-        known_ids, wanted = [one.backbone.id for one in ranking.evidence], _ids(a) or [ranking[0].backbone.id]
-        if not (at := [row for row, id in enumerate(known_ids) if id in wanted]):
-            raise PlanError(f"{file} does not rank {', '.join(wanted)}. It ranks {', '.join(known_ids)}.")
-        return ranking[at[0]]
+        wanted = _ids(a) or [one.backbone.id for one in ranking.evidence]
+        found = [one for one in ranking.evidence if one.backbone.id in wanted]
+        if not found:
+            known = ", ".join(one.backbone.id for one in ranking.evidence)
+            raise PlanError(f"{file} does not rank {', '.join(wanted)}. It ranks {known}.")
+        return within(found, _budget(a))
     return _ranking(a, task)[0]
 
 
