@@ -24,6 +24,7 @@ from graft.rivals import answered, described, fitted
 log = logging.getLogger("graft")
 FEWEST = 10  # labels that a curve starts with, and two of each class
 UNDONE = ("unfinished", "diverged")  # rows that are no goal: with more time, or a cure, they would be further
+WHOLE = ("adapted", "scratch")  # rows that are shown with all labels, beside the curve
 DRAWS = range(2, 9)  # samples of each size, as many as there is time for
 
 Learner = Callable[[np.ndarray], np.ndarray]  # examples to learn from → what each test example adds to the score
@@ -40,7 +41,8 @@ def charted(
 
     Args:
         share: what each test example counts for.
-        rows: what was compared: those without transfer say what is to be reached with all labels.
+        rows: what was compared, and how it scores on this part; those without transfer say what is to be reached with
+            all labels.
         seconds: what the curve may take, and training from scratch again; two samples of each size are taken anyway.
     """
     head = take("heads", task.head)
@@ -77,7 +79,8 @@ def charted(
     ]
     saved = {name: _saved(numbers, scores, drawn, rivals[name][1], share, len(ours)) for name in goals}
     blank = _scratch(task, rivals["scratch"][0], part, share, numbers, seconds) if "scratch" in goals else ()
-    found = Curve(tuple(transfer), best, tuple(without), len(ours), saved, doubling, blank, exponent)
+    rest = {row.name: Point(numbers[-1], row.score, row.low, row.high) for row, _ in rows if row.name in WHOLE}
+    found = Curve(tuple(transfer), best, tuple(without), len(ours), saved, doubling, blank, rest, len(part), exponent)
     return replace(report, curve=found, notes=(*report.notes, *_sentences(task, run, found)))
 
 

@@ -74,13 +74,13 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
-    measured = [(entry.row, entry.outcomes) for entry in others]
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
     wide = _wide(task, run, [adapted, *others], part, budget, broken) if several else None
     if several and not wide:  # the seeds that folds were to stand for
         runs, more = _seeds(task, run, budget)
         adapted, broken = _transferred("adapted", task, runs, test), broken + more
     adapted = replace(adapted, notes=(*adapted.notes, *broken))
+    measured = [(entry.row, entry.outcomes) for entry in (adapted, *others)]
     over, (adapted, *others) = wide or (test, [adapted, *others])
     report = judged(task, run, runs, adapted, others, over, openings)
     # The curve and the calibration are of the models that there are, on the test part alone.
