@@ -29,6 +29,7 @@ PATH = (
     "selector",
     "rank",
     "regularized",
+    "expected",
     "plan",
     "objective",
     "mix",

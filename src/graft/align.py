@@ -15,9 +15,9 @@ from graft.adapt import adapt, logits
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Plan, Task
 from graft.core.shelf import take
-from graft.regularized import changed, parsed, regularized, unfit
+from graft.expected import ALIGNMENTS
+from graft.regularized import aligns, parsed, regularized, unfit, without
 
-ALIGNMENTS = ("adabn", "coral", "mmd", "dann")
 RESAMPLES = 1000  # of the target's examples, for the interval of a gain
 PRIORS = 0.2  # share of the target that changes class at most: beyond, matching features matches the wrong classes
 
@@ -38,8 +38,8 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
         raise PlanError("There is no target domain to align with: load(…, target=FOLDER).")
     if head.KIND != "softmax" or head.ROWS:
         raise PlanError(f"Alignments are judged by probabilities of classes, and {task.head} gives none.")
-    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if _aligns(entry))
-    bare = changed(plan, lambda p: replace(p, regularizers=tuple(e for e in p.regularizers if e not in named)))
+    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if aligns(entry))
+    bare = without(plan)
     base, y = _answers(task, bare, seed), _labels(task)
     name = f"{task.metric} on {len(task.target)} target examples" if len(y) else "mutual information on the target"
     before = _criterion(base, y, task)
@@ -84,12 +84,10 @@ def shares(confusion: np.ndarray, answered: np.ndarray) -> np.ndarray:
     return np.asarray(q / q.sum())
 
 
-def _aligns(entry: str) -> bool:
-    return "target" in take("regularizers", parsed(entry)[0]).NEEDS
-
-
 def _because(plan: Plan, sentence: str) -> Plan:
-    return replace(plan, why=(*plan.why, sentence))
+    """The plan with this sentence in the place of what an earlier look, or what was expected, had said."""
+    said = tuple(one for one in plan.why if not one.startswith(("Alignments ", "No alignment: ")))
+    return replace(plan, why=(*said, sentence))
 
 
 def _answers(task: Task, plan: Plan, seed: int) -> np.ndarray:

@@ -149,7 +149,7 @@ def _labels(ranking: Ranking, plan: Plan, report: Report) -> Any:
     axes.minorticks_off()
     axes.set_xlabel(f"training examples (means of {curve.draws} samples, with 95 % interval)")
     axes.set_ylabel(f"{_metric(report)} on {curve.n_test} test examples")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # no point lies under it
     axes.set_title("What labels are worth", loc="left")
     return figure
 

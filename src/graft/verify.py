@@ -19,7 +19,7 @@ from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry
-from graft.folds import distinct, foldable, joined, once, over_folds
+from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, once, over_folds
 from graft.meter import Meter
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
@@ -52,6 +52,22 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
     return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
+
+
+def foreseen(task: Task, plan: Plan, budget: Budget) -> float:
+    """Wall seconds that this is expected to take of a plan: folds or further seeds, from scratch, and the curve.
+
+    The baselines, which nobody has timed, come on top.
+    """
+    run = Run("", task.key, plan, task.seed, "", (), 0.0, Cost(seconds=plan.seconds))
+    blank, curve = max(plan.seconds, SCRATCH_SHARE * budget.seconds), 2 * CURVE_SHARE * budget.seconds
+    if foldable(task, run, budget):  # what is learned from scratch is learned again in folds, for as long together
+        least = (FOLDS - 1) * plan.seconds
+        again = (REPEATS - 1) * FOLDS * plan.seconds if least <= SHARE / 2 * budget.seconds else 0.0
+        return 2 * blank + curve + least + again
+    exact = all(phase.solver == "exact" for phase in plan.every)
+    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(plan.seconds, 1e-9))
+    return blank + curve + min(SEEDS - 1, afford) * plan.seconds
 
 
 def _there(row: Row) -> bool:
