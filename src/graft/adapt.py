@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,13 +39,17 @@ log = logging.getLogger("graft")
 EVERY = 10.0  # seconds between checkpoints, at the ends of epochs: little is lost, and little time is spent on writing
 
 
-def adapt(task: Task, plan: Plan, seed: int = 0) -> Run:
+def adapt(task: Task, plan: Plan, seed: int = 0, watch: Callable[[int, Epoch], None] | None = None) -> Run:
     """Carry out a plan.
 
     The same task, plan and seed give the same run: it is returned if it is finished, and continued if it is not.
 
     A plan with alternatives is carried out in all of them, each a run of its own, and their weights are mixed as the
     plan chooses; what several of them freeze is computed once.
+
+    Args:
+        watch: is shown each epoch of a plan without alternatives, as the history's last and how long that is; what it
+            raises ends the run.
 
     Raises:
         PlanError: the plan does not fit the backbone; all its faults together.
@@ -57,7 +61,9 @@ def adapt(task: Task, plan: Plan, seed: int = 0) -> Run:
         if (done := finished(name)) is not None:
             home.touch(place)
             return replace(done, plan=plan)  # what is said of it may be another
-        return (_mixed if plan.alternatives else _adapt)(task, plan, seed, name, place)
+        if plan.alternatives:
+            return _mixed(task, plan, seed, name, place)
+        return _adapt(task, plan, seed, name, place, watch or (lambda count, epoch: None))
 
 
 def run_key(task: Task, plan: Plan, seed: int) -> str:
@@ -112,7 +118,7 @@ def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[R
     return rest, features(prefix, examples(task, part, run.plan.backbone, run.seed))
 
 
-def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
+def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Callable[[int, Epoch], None]) -> Run:
     saved = Saved.read(place)
     at = saved.progress if saved else Progress(0, 0, (-np.inf, -np.inf), 0, (), (), Cost())
     meter = Meter(at.cost)
@@ -166,6 +172,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         last = phase.objective == "contrastive"  # of few examples validation has too few to choose an epoch by
         for epoch in _tuned(epochs, held, moving, phase.patience, last):
             history.append(epoch)
+            watch(len(history), epoch)
             if time.monotonic() - written > EVERY:
                 so_far = (tuple(history), tuple(sorted(untrained)), meter.cost())
                 now = Progress(index, epoch.epoch, held.record, held.waited, *so_far)
