@@ -56,7 +56,7 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
         except (PlanError, TrainingDiverged) as error:  # no batch norm; too strong
             said.append(f"{entry}: {error}")
             continue
-        score, low, high = _criterion(answers, y, task), *_gain(answers, base, y, task)
+        score, low, high = _criterion(answers, y, task), *reach(answers, base, y, task)
         said.append(f"{entry} {score:.3f} (gain {low:+.3f} to {high:+.3f})")
         apart = 0.0 if len(y) or named else float(abs(shares(answers, known) - known).sum() / 2)
         if apart > PRIORS:
@@ -110,7 +110,7 @@ def _criterion(answers: np.ndarray, y: np.ndarray, task: Task) -> float:
     return float(take("heads", task.head).metric(answers, y, task.metric)) if len(y) else information(answers)
 
 
-def _gain(one: np.ndarray, other: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
+def reach(one: np.ndarray, other: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
     """The 95 % interval of the criterion's gain, the same examples drawn for both."""
     rng, gains = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
