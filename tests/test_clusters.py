@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from graft.core.errors import DataError
 from graft.model import clusters
-from graft.model.clusters import adjusted_rand, as_linear, choose, kmeans, representatives, silhouette, stability, terms
+from graft.model.clusters import adjusted_rand, as_linear, choose, kmeans, silhouette, stability, terms
 
 
 def blobs(k: int, columns: int, seed: int, rows: int = 120, apart: float = 8.0) -> tuple[np.ndarray, np.ndarray]:
@@ -161,20 +161,6 @@ def test_refusals() -> None:
 
 
 # ── what groups are about ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_representatives_are_nearest_to_the_centre() -> None:
-    x, _ = blobs(3, 2, 0)
-    found = kmeans(x, 3)
-    for group, rows in enumerate(representatives(x, found, 4)):
-        assert (found.group[rows] == group).all()
-        far = np.linalg.norm(x - found.centres[group], axis=1)
-        far[found.group != group] = np.inf
-        assert (rows == np.argsort(far)[:4]).all()
-    assert [len(rows) for rows in representatives(np.arange(3.0)[:, None], kmeans(np.arange(3.0)[:, None], 2), 9)] == [
-        2,
-        1,
-    ]
 
 
 def test_terms_by_the_formula() -> None:

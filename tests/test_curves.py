@@ -14,7 +14,7 @@ from graft.core.nouns import Budget, Phase, Report, Row
 from graft.curve import charted
 from graft.features import Count
 from graft.model import curves
-from graft.report import pictures
+from graft.report import _labels, pictures
 
 SIZES = [25, 50, 100, 200, 400, 800]
 
@@ -132,7 +132,14 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     assert curve.saved["scratch"][0] >= 0
     undone = [rows[0], (replace(rows[1][0], state="unfinished"), rows[1][1])]
     assert set(charted(task, run, report, part, share, undone, 0).curve.saved) == {"pixels"}
-    picture = pictures(ranking, chosen, replace(found, rows=tuple(row for row, _ in rows)), tmp_path)[-1]
+    adapted = Row("adapted", 0.75, 0.6, 0.9, 0.8, transfers=True)
+    shown = charted(task, run, report, part, share, [(adapted, right[None] + 0.0), *rows], 0)
+    over_folds = tuple(replace(row, score=0.123) for row in (adapted, *(row for row, _ in rows)))
+    picture = pictures(ranking, chosen, replace(shown, rows=over_folds, folds=5), tmp_path)[-1]
+    drawn = _labels(ranking, chosen, replace(shown, rows=over_folds, folds=5)).axes[0]
+    heights = {line.get_label(): line.get_ydata()[-1] for line in drawn.lines if line.get_marker() == "D"}
+    assert heights == {"adapted": 75.0}  # on the test part, as the curve is
+    assert drawn.get_ylabel() == "% accuracy on 12 test examples"
     assert picture.name == "labels.png"
     assert picture.stat().st_size > 5000
     phase = Phase(train=("head", "stages[0:]"), steps=3, backbone_lr=1.0, stored=False, batch_stats=True)

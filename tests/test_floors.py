@@ -30,6 +30,7 @@ PATH = (
     "selector",
     "rank",
     "regularized",
+    "expected",
     "plan",
     "objective",
     "mix",

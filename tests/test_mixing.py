@@ -99,6 +99,33 @@ def test_a_plan_with_alternatives(choice: str, tiny_home: Path, photos: Path) ->
     assert ((state["head.weight"] >= low - 1e-6) & (state["head.weight"] <= high + 1e-6)).all()
 
 
+@pytest.mark.parametrize("choice", ["soup", "line"])
+def test_thresholds_are_those_of_the_mixture(choice: str, tiny_home: Path, photos: Path, tmp_path, monkeypatch) -> None:
+    """Not the mean of the runs' own: after the mean of the weights, those that suit what the mean says."""
+    from graft.adapt import logits
+    from graft.heads import multilabel
+
+    rows = [
+        f"{path},{path.parent.name}{'|small' * (i % 3 == 0)}" for i, path in enumerate(sorted(photos.rglob("*.jpg")))
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["path,labels", *rows]))
+    task = graft.load(tmp_path / "t.csv", head="multilabel")
+    other = Phase(("head", "stages[3:]"), steps=40, lr=1e-2, patience=100)
+    plan = Plan(graft.find(ONE), "multilabel", "own", (TUNED,), alternatives=((other,),), choice=choice)
+    even = {"soup": lambda count, judge: judge((0.5, 0.5)) and (0.5, 0.5), "line": lambda *_: (0.3, 0.7)}[choice]
+    monkeypatch.setitem(CHOICES, choice, even)
+    run, shares = graft.adapt(task, plan, 3), even(2, lambda shares: (1.0, 0.0))
+    states = [load_file(graft.adapt(task, replace(plan, phases=way, alternatives=(), choice="best"), 3).weights)
+              for way in ((TUNED,), (other,))]  # fmt: skip
+    mean, state = mixed(states, shares), load_file(run.weights)
+    assert torch.equal(state["head.weight"], mean["head.weight"])
+    moved = (mean["head.bias"] - state["head.bias"]).numpy()
+    said, y = logits(task, run, task.val)
+    np.testing.assert_allclose(moved, multilabel.thresholds(said + moved, y), atol=1e-5)
+    assert np.abs(moved).max() > 1e-3
+    assert run.score == pytest.approx(multilabel.metric(said, y, task.metric))
+
+
 def test_alternatives_share_what_they_freeze(tiny_home: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
     """Three rates from one boundary send every view through the prefix once."""
     import os

@@ -47,7 +47,7 @@ def test_contract(name: str) -> None:
     file = take("regularizers", name)
     assert sum(hasattr(file, kind) for kind in KINDS) == 1
     assert file.STRENGTH > 0
-    assert {*file.NEEDS} <= {"pretrained", "weights", "features", "target", "steady", "maps", "cached"}
+    assert {*file.NEEDS} <= {"pretrained", "weights", "features", "stages", "target", "steady", "maps", "cached"}
     vectors = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     if hasattr(file, "penalty"):
         network = nn.ModuleDict({"backbone": nn.Linear(3, 4), "head": nn.Linear(4, 2)})
@@ -264,12 +264,26 @@ class Killed(BaseException):
     """A process that ends."""
 
 
+def ends_behind(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next run end behind its checkpoint of this epoch, and the one after that go on."""
+    real = Saved.write
+
+    def write(self: Saved, where: Path) -> None:
+        real(self, where)
+        if self.progress.epoch == epoch:
+            monkeypatch.setattr(Saved, "write", real)
+            raise Killed
+
+    monkeypatch.setattr(sys.modules["graft.adapt"], "EVERY", 0.0)
+    monkeypatch.setattr(Saved, "write", write)
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_one_changes_the_run_and_survives_its_end(
     tiny_home: Path, photos: Path, target: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that ends behind any checkpoint goes on to the same bits, whatever the regulariser keeps."""
-    task, chosen, real = load(photos, target=target), made(name), Saved.write
+    task, chosen = load(photos, target=target), made(name)
     whole = adapt(task, chosen, 2)
     kept = weights(whole)
     assert not same(adapt(task, made(), 2), whole)
@@ -278,14 +292,7 @@ def test_every_one_changes_the_run_and_survives_its_end(
     for file in ("run.json", "weights.safetensors"):
         (place / file).unlink()
 
-    def write(self: Saved, where: Path) -> None:
-        real(self, where)
-        if self.progress.epoch in (3, 5):
-            monkeypatch.setattr(Saved, "write", real)
-            raise Killed
-
-    monkeypatch.setattr(sys.modules["graft.adapt"], "EVERY", 0.0)
-    monkeypatch.setattr(Saved, "write", write)
+    ends_behind(3, monkeypatch)
     with pytest.raises(Killed):
         adapt(task, chosen, 2)
     again = adapt(task, chosen, 2)
@@ -317,10 +324,49 @@ def test_the_average_is_what_is_kept(tiny_home: Path, photos: Path) -> None:
         assert torch.allclose(found[name], by_hand, atol=1e-6)
 
 
+OWN = """STRENGTH, NEEDS = {strength}, ()
+
+
+def penalty(seen):
+    return seen.vectors.square().mean()
+"""
+
+
+def test_a_file_of_one_s_own_counts_by_what_it_holds(tiny_home: Path, photos: Path, tmp_path: Path) -> None:
+    task, mine = load(photos), tmp_path / "mine.py"
+    mine.write_text(OWN.format(strength=10.0))
+    plan = made(f"{mine}")
+    one = adapt(task, plan, 4)
+    assert adapt(task, plan, 4).key == one.key
+    mine.write_text(OWN.format(strength=0.5))
+    other = adapt(task, plan, 4)
+    assert other.key != one.key
+    assert not same(one, other)
+    adapter = replace(made(), phases=(replace(TUNED, adapter=str(mine)),))
+    before = run_key(task, adapter, 4)
+    mine.write_text(OWN.format(strength=0.1))
+    assert run_key(task, adapter, 4) != before
+    assert run_key(task, made("ema"), 4) == run_key(task, made("ema"), 4)
+
+
+def test_distillation_stores_the_last_stage_alone(tiny_home: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    """It reads no other; DELTA compares every stage that learns."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "weights").symlink_to(tiny_home / "weights")
+    monkeypatch.setenv("GRAFT_HOME", str(tmp_path / "home"))
+    task, stored = load(photos), lambda: len(list((tmp_path / "home" / "features").glob("*/")))
+    adapt(task, made(phase=TUNED), 12)
+    before = stored()
+    adapt(task, made("distill", phase=TUNED), 12)
+    assert stored() == before + 1
+    adapt(task, made("delta", phase=TUNED), 12)
+    assert stored() > before + 1
+
+
 def test_the_pretrained_features_are_computed_once(tiny_home: Path, photos: Path) -> None:
     task, phase = load(photos), replace(TUNED, train=("head", "stages[1:]"))
-    first = adapt(task, made("distill", phase=phase), 11)
-    again = adapt(task, made("delta", phase=phase), 11)
+    first = adapt(task, made("delta", phase=phase), 11)
+    again = adapt(task, made("distill", phase=phase), 11)
     assert first.cost.prefix_passes <= 2 * (2 * len(task.train)) + len(task.val)  # two views, at two boundaries
     assert again.cost.prefix_passes == 0
 
@@ -344,20 +390,13 @@ def test_batch_norms_keep_their_statistics(tiny_home: Path, photos: Path, target
 def test_adapters_take_them_and_survive_their_end(
     tiny_home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task, phase, real = load(photos), replace(TUNED, adapter="lora", steps=12), Saved.write
+    task, phase = load(photos), replace(TUNED, adapter="lora", steps=12)
     chosen = made("distill", "delta", "ema", phase=phase)
     kept = weights(whole := adapt(task, chosen, 2))
     for file in ("run.json", "weights.safetensors"):
         (Path(whole.weights).parent / file).unlink()
 
-    def write(self: Saved, where: Path) -> None:
-        real(self, where)
-        if self.progress.epoch == 2:
-            monkeypatch.setattr(Saved, "write", real)
-            raise Killed
-
-    monkeypatch.setattr(sys.modules["graft.adapt"], "EVERY", 0.0)
-    monkeypatch.setattr(Saved, "write", write)
+    ends_behind(2, monkeypatch)
     with pytest.raises(Killed):
         adapt(task, chosen, 2)
     ended = weights(adapt(task, chosen, 2))
@@ -442,7 +481,7 @@ def test_a_stage_is_seen_as_it_was_though_the_next_layer_works_in_place() -> Non
     chain = Chain(net.eval(), {"x": x})
     chain.freeze(("head", "stages[0:]"))
     _, rest = chain.split(form=Form())
-    terms = Terms([], rest, {}, {}, lambda rows, epoch: {}, None, 0, "float32")
+    terms = Terms([], rest, {}, {}, lambda rows, epoch: {}, None, 0, "float32", True)
     with terms.stages() as now:
         rest({"x": x})
     assert now["backbone.0"].min().item() < 0

@@ -15,6 +15,7 @@ from command import cli
 from graft.core.costs import boundary
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Budget, Evidence, Plan, Run, Task
+from graft.regularized import changed
 
 BUDGET = Budget(seconds=8)
 TRIALS = 8
@@ -73,14 +74,14 @@ class Tried:
         self.real = module.adapt
         patch.setattr(module, "adapt", self)
 
-    def __call__(self, task: Task, plan: Plan, seed: int) -> Run:
+    def __call__(self, task: Task, plan: Plan, seed: int, watch: object = None) -> Run:
         if len(self.plans) == self.cut:
             raise Cut
         self.plans.append(plan)
         if len(self.plans) - 1 == self.diverges:
             raise TrainingDiverged("The loss is nan.")
-        phases = [replace(phase, steps=min(phase.steps, 2)) for phase in plan.phases]
-        self.runs.append(replace(self.real(task, replace(plan, phases=tuple(phases)), seed), plan=plan))
+        short = changed(plan, lambda phase: replace(phase, steps=min(phase.steps, 2)))
+        self.runs.append(replace(self.real(task, short, seed), plan=plan))
         return self.runs[-1]
 
 
@@ -104,7 +105,7 @@ def test_it_is_the_best_by_validation_and_counts_every_look(whole, task) -> None
     assert {plan.strategy for plan in watched.plans[1:4]} == {"lp_ft", "gradual", "full"}
     assert not task.test.reasons, "the test part was opened"
     for plan in watched.plans:
-        assert list(plan.boundaries) == [boundary(phase.train, len(plan.stages)) for phase in plan.phases]
+        assert list(plan.boundaries) == [boundary(phase.train, len(plan.stages)) for phase in plan.every]
 
 
 def test_the_same_seed_tries_the_same_and_another_does_not(fresh, whole, task, evidence) -> None:
@@ -154,6 +155,58 @@ def test_what_was_asked_for_is_what_is_planned(fresh, task, evidence, name) -> N
             assert phase.regularizers == (() if name == "none" else (name,))
             assert phase.stored
             assert phase.views > 0
+
+
+def test_alternatives_are_planned_at_the_rates_asked_for(fresh, task, evidence) -> None:
+    drawn = importlib.import_module("graft.search").drawn
+    asked = {"frozen": 2, "lr": 5e-4, "backbone_lr": 0.3, "lr_decay": 0.5, "regularizer": "l2_sp"}
+    soup, line = (drawn(task, evidence, {"strategy": s, **asked}, Budget(seconds=600)) for s in ("soup", "wise_ft"))
+    assert [way[-1].lr for way in (soup.phases, *soup.alternatives)] == pytest.approx([5e-4, 1.5e-4, 1.5e-3])
+    assert (soup.choice, line.choice, len(line.alternatives)) == ("soup", "line", 1)
+    for phase in (*soup.every, *line.every):
+        assert phase.solver == "exact" or phase.regularizers == ("l2_sp",)
+    assert min(soup.boundaries) == min(line.boundaries) == 2
+
+
+class Counted:
+    """`adapt`, whose epochs score as a table says, trial by trial."""
+
+    def __init__(self, task: Task, run: Run, tables: list[list[float]]) -> None:
+        self.run, self.tables, self.calls = run, tables, 0
+
+    def __call__(self, task: Task, plan: Plan, seed: int, watch=None) -> Run:
+        table, self.calls = self.tables[self.calls], self.calls + 1
+        history = []
+        for score in table:
+            history.append(replace(self.run.history[-1], val_score=score))
+            if watch:
+                watch(len(history), history[-1])
+        return replace(self.run, key=f"{self.calls:032x}", plan=plan, history=tuple(history), score=max(table))
+
+
+def test_a_trial_that_falls_behind_is_cut_short_and_its_looks_are_counted(fresh, task, evidence) -> None:
+    run = graft.adapt(task, graft.plan(task, evidence, "linear_probe", BUDGET))
+    good, bad = [0.5, 0.6, 0.7, 0.8, 0.9, 0.9], [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
+    tables = [[0.4], *[good] * 6, bad, good]  # the probe, what every search begins with, two that are drawn
+    with pytest.MonkeyPatch.context() as patch:
+        counted = Counted(task, run, tables)
+        patch.setattr(importlib.import_module("graft.search"), "adapt", counted)
+        found = graft.search(task, evidence, Budget(seconds=600), trials=8)
+        assert counted.calls == 9
+        assert found.looks == 1 + 7 * len(good) + 5
+        assert "1 trials were cut short" in " ".join(found.why)
+        counted.calls, counted.tables = 0, [[0.4], *[good] * 7]
+        again = graft.search(task, evidence, Budget(seconds=600), trials=8)  # what was cut short stays so
+        assert (counted.calls, again.looks) == (8, found.looks)
+
+
+def test_another_task_is_offered_what_a_search_kept(tiny_home, photos, task, evidence) -> None:
+    found = graft.search(task, evidence, Budget(seconds=20), trials=2)
+    best = graft.adapt(task, found)
+    catalog = importlib.import_module("graft.sources.checkpoint").catalog("image")
+    mine = [one for one in catalog if one.note.endswith(task.key)]
+    tuned = any(set(phase.train) != {"head"} for phase in found.phases)
+    assert not tuned or [one.revision for one in mine] == [best.key]
 
 
 def test_a_trial_that_diverges_is_passed_over(fresh, task, evidence, caplog) -> None:

@@ -9,9 +9,10 @@ import pytest
 from scipy.stats import norm, weightedtau, zscore
 
 import graft
+from command import here
 from graft.core.errors import BackboneError, PlanError
-from graft.core.nouns import Backbone, Budget
-from graft.selector import SLOPE, SPREAD, beyond, log_odds, posterior, standing
+from graft.core.nouns import Backbone, Budget, Evidence, StageProbe
+from graft.selector import SLOPE, SPREAD, beyond, log_odds, posterior, standing, within
 from photos import photos
 
 spec = importlib.util.spec_from_file_location("selector", Path(__file__).parent.parent / "benchmarks" / "selector.py")
@@ -72,6 +73,20 @@ def test_a_hopeless_candidate_drags_nobody_down() -> None:
     assert found.gain[:2].min() > 0.9
 
 
+def test_the_spread_is_what_the_probes_show_and_never_narrower_than_published() -> None:
+    """By moments: the variance about the prior less the errors' own, in log-odds."""
+    probes, errors = [0.9, 0.6, 0.75, 0.5], [0.02, 0.03, 0.01, 0.02]
+    p, e = np.array(probes), np.array(errors)
+    left = np.log(p / (1 - p)) - SLOPE * log_odds([0.7, 0.72, 0.74, 0.76])
+    error = e / (p * (1 - p))
+    spread = left.var(ddof=1) - (error**2).mean()
+    assert spread > SPREAD**2
+    accuracies = [70.0, 72.0, 74.0, 76.0]
+    assert standing(accuracies, probes, errors).gain == pytest.approx(spread / (spread + error**2))
+    alike = standing(accuracies, [0.7] * 4, [0.02] * 4)
+    assert alike.gain == pytest.approx(SPREAD**2 / (SPREAD**2 + (0.02 / 0.21) ** 2))
+
+
 # ── limits ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -84,6 +99,28 @@ def test_limits_are_kept_or_named() -> None:
     assert "11,000,000 parameters; 10,000,000" in beyond(one, Budget(params=10_000_000))
     assert "20 ms for an example; 10 ms" in beyond(one, Budget(latency=0.01), 0.02)
     assert beyond(Backbone("hub/y"), Budget(params=1)) == ""  # not known before it is opened
+
+
+def test_of_a_ranking_the_first_within_the_limits_is_taken_and_who_is_not_is_told(
+    tmp_path: Path, photos: Path, tiny_home: Path, capsys: pytest.CaptureFixture, caplog: pytest.LogCaptureFixture
+) -> None:
+    curve = (StageProbe("layer", 0.9, 0.01, 0.01, 4), StageProbe("last", 0.9, 0.01, 0.02, 4))
+    slow = Evidence(Backbone("a/slow", params=1000, license="MIT"), {}, curve, prepare_seconds=0.005)
+    free = Evidence(Backbone("a/free", params=10, license="MIT"), {}, curve[:1], prepare_seconds=0.005)
+    blank = Evidence(Backbone("a/blank", license="Apache-2.0"), {}, curve[:1])
+    assert within([slow, free, blank], Budget()) is slow
+    assert within([slow, free, blank], Budget(params=100)) is free
+    assert within([slow, free, blank], Budget(latency=0.016)) is free  # 5 ms to read, 10 to run; not 35
+    assert within([slow, free, blank], Budget(licenses=("apache-2.0",))) is blank
+    assert "a/slow is left out: its licence is MIT; allowed is apache-2.0" in caplog.text
+    with pytest.raises(BackboneError, match=r"within the limits.*a/blank: how many parameters it has is not known"):
+        within([blank], Budget(params=100))
+    terms = (str(photos), "--budget", "20s", "--quiet")
+    assert here("rank", *terms, "--backbone", "tiny/shapes") == 0
+    (tmp_path / "r.json").write_text(capsys.readouterr().out)
+    for limit in (("--license", "GPL-9"), ("--max-latency", "0.0000001s")):
+        assert here("plan", *terms, "--ranking", str(tmp_path / "r.json"), *limit) == 2
+        assert "No backbone of the ranking is within the limits. tiny/shapes: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("limits", [{"params": 0}, {"latency": 0.0}, {"latency": float("nan")}])

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import graft
-from graft.build import build, examples, find, form_here
+from graft.build import build, described, examples, form_here
 from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
 from graft.core.examples import kept_apart
 from graft.core.keys import key
-from graft.core.nouns import Backbone, Cost, Epoch, Form, Part, Phase, Plan, Run, Task
-from graft.core.shelf import function, take
+from graft.core.nouns import Cost, Epoch, Form, Part, Phase, Plan, Run, Task
+from graft.core.shelf import contents, function, take
 from graft.data.dataset import Dataset, table
 from graft.features import features, sweep
 from graft.learners.supervised import Objective, evaluate, fit, hash_seed, optimiser, predict
@@ -33,20 +33,23 @@ from graft.objective import moving as moving_in
 from graft.objective import objective, settle, target_examples, weights
 from graft.plan import check
 from graft.rank import learned, unknown
-from graft.regularized import needing
+from graft.regularized import needing, parsed
 
 log = logging.getLogger("graft")
-DESCRIBED = ("modality", "family", "architecture", "params", "license", "pretrained_on")  # what a card repeats
 EVERY = 10.0  # seconds between checkpoints, at the ends of epochs: little is lost, and little time is spent on writing
 
 
-def adapt(task: Task, plan: Plan, seed: int = 0) -> Run:
+def adapt(task: Task, plan: Plan, seed: int = 0, watch: Callable[[int, Epoch], None] | None = None) -> Run:
     """Carry out a plan.
 
     The same task, plan and seed give the same run: it is returned if it is finished, and continued if it is not.
 
     A plan with alternatives is carried out in all of them, each a run of its own, and their weights are mixed as the
     plan chooses; what several of them freeze is computed once.
+
+    Args:
+        watch: is shown each epoch of a plan without alternatives, as the history's last and how long that is; what it
+            raises ends the run.
 
     Raises:
         PlanError: the plan does not fit the backbone; all its faults together.
@@ -58,14 +61,21 @@ def adapt(task: Task, plan: Plan, seed: int = 0) -> Run:
         if (done := finished(name)) is not None:
             home.touch(place)
             return replace(done, plan=plan)  # what is said of it may be another
-        return (_mixed if plan.alternatives else _adapt)(task, plan, seed, name, place)
+        if plan.alternatives:
+            return _mixed(task, plan, seed, name, place)
+        return _adapt(task, plan, seed, name, place, watch or (lambda count, epoch: None))
 
 
 def run_key(task: Task, plan: Plan, seed: int) -> str:
-    """The content key of a run: what is learned, what is done and the seed; not what was expected or why."""
+    """The content key of a run: what is learned, what is done and the seed; not what was expected or why.
+
+    Of a person's own files on the shelves it is what they hold that counts.
+    """
     bare = replace(plan, strategy="", seconds=0.0, peak_bytes=0, store_bytes=0, stages=(), boundaries=())
     bare = replace(bare, why=(), looks=0, suspects=())
-    return key("run", graft.__version__, torch.__version__, task.key, bare, seed)
+    named = {name for p in plan.every for name in (p.adapter, *(parsed(entry)[0] for entry in p.regularizers))}
+    own = contents({plan.head, plan.backbone.modality, *named})
+    return key("run", graft.__version__, torch.__version__, task.key, bare, seed, *own)
 
 
 def finished(name: str) -> Run | None:
@@ -108,12 +118,12 @@ def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[R
     return rest, features(prefix, examples(task, part, run.plan.backbone, run.seed))
 
 
-def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
+def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Callable[[int, Epoch], None]) -> Run:
     saved = Saved.read(place)
     at = saved.progress if saved else Progress(0, 0, (-np.inf, -np.inf), 0, (), (), Cost())
     meter = Meter(at.cost)
     if plan.pretrained:
-        _described(plan.backbone)
+        described(plan.backbone)
         unknown(task, plan.backbone)
     chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
     check(plan, chain)
@@ -162,6 +172,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
         last = phase.objective == "contrastive"  # of few examples validation has too few to choose an epoch by
         for epoch in _tuned(epochs, held, moving, phase.patience, last):
             history.append(epoch)
+            watch(len(history), epoch)
             if time.monotonic() - written > EVERY:
                 so_far = (tuple(history), tuple(sorted(untrained)), meter.cost())
                 now = Progress(index, epoch.epoch, held.record, held.waited, *so_far)
@@ -206,21 +217,6 @@ def _kept(task: Task, run: Run, state: dict[str, torch.Tensor]) -> Run:
     home.write_text(place / "run.json", to_json(run))
     shutil.rmtree(place / "checkpoint", ignore_errors=True)
     return run
-
-
-def _described(backbone: Backbone) -> None:
-    """Refuse a description of a backbone that is not its source's, as a plan may have after an edit by hand."""
-    source = find(backbone.id)
-    pairs = {name: (getattr(backbone, name), getattr(source, name)) for name in DESCRIBED}
-    # What is not fetched yet has no revision.
-    pairs |= {
-        name: pair for name in ("revision", "sha256") if all(pair := (getattr(backbone, name), getattr(source, name)))
-    }
-    if wrong := [f"{name} is {is_!r} and should be {other!r}" for name, (is_, other) in pairs.items() if is_ != other]:
-        raise PlanError(
-            f"The plan describes {backbone.id} wrongly: {'; '.join(wrong)}. `graft plan --backbone {backbone.id}` "
-            "makes a plan for it."
-        )
 
 
 def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, raw_val: Dataset) -> None:

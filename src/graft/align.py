@@ -15,11 +15,11 @@ from graft.adapt import adapt, logits
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Plan, Task
 from graft.core.shelf import take
-from graft.regularized import changed, parsed, regularized, unfit
+from graft.expected import ALIGNMENTS
+from graft.regularized import aligns, parsed, regularized, unfit, without
 
-ALIGNMENTS = ("adabn", "coral", "mmd", "dann")
 RESAMPLES = 1000  # of the target's examples, for the interval of a gain
-PRIORS = 0.2  # share of the target that changes class at most: beyond, matching features matches the wrong classes
+PRIORS = 0.2  # of the classes' shares that may have moved: beyond, matching features matches the wrong classes
 
 
 def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
@@ -27,8 +27,10 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
 
     Those that the plan names are tried, or all where it names none. Each is adapted in turn, so `adapt` of what comes
     back answers at once; `why` gains a sentence with the numbers. An alignment is kept if the interval of its gain over
-    source-only (95 %, target examples resampled) lies above zero. Without labels of the target, and none named, none is
-    tried where the classes' shares seem to differ by more than 20 %: which features belong together is not known then.
+    source-only (95 %, target examples resampled) lies above zero. Without labels of the target, and none named, it must
+    also leave the classes' shares where they were, within 20 %, as its own answers tell them: features that are matched
+    though the shares differ are matched with the wrong classes, and then its answers show neither the old shares nor
+    the new ones. The answers of source-only would tell less: a shift that distorts them looks like one of shares.
 
     Raises:
         PlanError: the task has no target domain, or its answers are no classes.
@@ -38,17 +40,15 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
         raise PlanError("There is no target domain to align with: load(…, target=FOLDER).")
     if head.KIND != "softmax" or head.ROWS:
         raise PlanError(f"Alignments are judged by probabilities of classes, and {task.head} gives none.")
-    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if _aligns(entry))
-    bare = changed(plan, lambda p: replace(p, regularizers=tuple(e for e in p.regularizers if e not in named)))
+    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if aligns(entry))
+    bare = without(plan)
     base, y = _answers(task, bare, seed), _labels(task)
     name = f"{task.metric} on {len(task.target)} target examples" if len(y) else "mutual information on the target"
     before = _criterion(base, y, task)
-    if not len(y) and not named and (apart := _apart(task, bare, seed, base)) > PRIORS:
-        why = f"No alignment: the classes' shares seem to differ by {100 * apart:.0f} %, over {100 * PRIORS:.0f} %."
-        return _because(bare, f"{why} If you know that they do not, name those to try: --regularize adabn,coral.")
     tried = named or ALIGNMENTS
     suited = [entry for entry in tried if any(not unfit(parsed(entry)[0], p, bare, depth) for p in bare.every)]
     best, found, gain, said = bare, "", 0.0, [f"source only {before:.3f}"]
+    known = np.bincount(task.train.targets, minlength=len(task.outputs)) / len(task.train)
     for entry in suited:
         one = regularized(bare, (entry,), depth)
         try:
@@ -56,8 +56,12 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
         except (PlanError, TrainingDiverged) as error:  # no batch norm; too strong
             said.append(f"{entry}: {error}")
             continue
-        score, low, high = _criterion(answers, y, task), *_gain(answers, base, y, task)
+        score, low, high = _criterion(answers, y, task), *reach(answers, base, y, task)
         said.append(f"{entry} {score:.3f} (gain {low:+.3f} to {high:+.3f})")
+        apart = 0.0 if len(y) or named else float(abs(shares(answers, known) - known).sum() / 2)
+        if apart > PRIORS:
+            said[-1] += f", refused as by its answers the classes' shares seem to differ by {100 * apart:.0f} %"
+            continue
         if low > 0 and score - before > gain:
             best, found, gain = one, entry, score - before
     what = f"{found} is kept" if found else "none is surely better, so none is kept"
@@ -73,23 +77,24 @@ def information(logits: np.ndarray) -> float:
     return _entropy(p.mean(0)) - float(np.mean([_entropy(row) for row in p]))
 
 
-def shares(confusion: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """The classes' shares that make these answers likeliest (after Lipton et al. 2018; Saerens et al. 2002).
+def shares(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """The classes' shares that make these answers likeliest, by expectation and maximisation (Saerens et al. 2002).
 
-    Shape: confusion (C, C), the share of class j that is answered i; answered (C,) shares → (C,) shares.
+    q ← mean_i p_i q / known, normalised by example: answers p of a network that learned from shares `known`.
+
+    Shape: logits (n, C), known (C,) → (C,).
     """
-    q = np.full(len(answered), 1 / len(answered))
+    p, q = softmax(logits.astype(np.float64), axis=1), known.astype(np.float64)
     for _ in range(1000):
-        q = q * (confusion.T @ (answered / np.maximum(confusion @ q, 1e-12)))
-    return np.asarray(q / q.sum())
-
-
-def _aligns(entry: str) -> bool:
-    return "target" in take("regularizers", parsed(entry)[0]).NEEDS
+        each = p * (q / np.maximum(known, 1e-12))
+        q = (each / np.maximum(each.sum(1, keepdims=True), 1e-300)).mean(0)
+    return np.asarray(q)
 
 
 def _because(plan: Plan, sentence: str) -> Plan:
-    return replace(plan, why=(*plan.why, sentence))
+    """The plan with this sentence in the place of what an earlier look, or what was expected, had said."""
+    said = tuple(one for one in plan.why if not one.startswith(("Alignments ", "No alignment: ")))
+    return replace(plan, why=(*said, sentence))
 
 
 def _answers(task: Task, plan: Plan, seed: int) -> np.ndarray:
@@ -105,7 +110,7 @@ def _criterion(answers: np.ndarray, y: np.ndarray, task: Task) -> float:
     return float(take("heads", task.head).metric(answers, y, task.metric)) if len(y) else information(answers)
 
 
-def _gain(one: np.ndarray, other: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
+def reach(one: np.ndarray, other: np.ndarray, y: np.ndarray, task: Task) -> tuple[float, float]:
     """The 95 % interval of the criterion's gain, the same examples drawn for both."""
     rng, gains = np.random.default_rng(0), []
     for _ in range(RESAMPLES):
@@ -114,17 +119,6 @@ def _gain(one: np.ndarray, other: np.ndarray, y: np.ndarray, task: Task) -> tupl
         gains.append(_criterion(one[at], labels, task) - _criterion(other[at], labels, task))
     low, high = np.quantile(gains, (0.025, 0.975))
     return float(low), float(high)
-
-
-def _apart(task: Task, plan: Plan, seed: int, answers: np.ndarray) -> float:
-    """Half the sum of what the classes' shares in training and, as estimated, in the target differ by."""
-    classes = len(task.outputs)
-    said, y = logits(task, adapt(task, plan, seed), task.val)
-    confusion = np.full((classes, classes), 0.5)  # half an example of every kind: few validate
-    np.add.at(confusion, (said.argmax(1), y), 1.0)
-    answered = np.bincount(answers.argmax(1), minlength=classes) / len(answers)
-    known = np.bincount(task.train.targets, minlength=classes) / len(task.train)
-    return float(abs(shares(confusion / confusion.sum(0), answered) - known).sum() / 2)
 
 
 def _entropy(p: np.ndarray) -> float:

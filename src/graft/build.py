@@ -17,6 +17,7 @@ from graft.model.chain import Chain
 from graft.model.network import Network, Windows
 
 log = logging.getLogger("graft")
+DESCRIBED = ("modality", "family", "architecture", "params", "license", "pretrained_on")  # what a card repeats
 SEEN = 200  # training examples that decide what a backbone's input leaves open
 
 
@@ -41,6 +42,25 @@ def find(id: str) -> Backbone:
             f"{', '.join(names('sources'))}; `graft list backbones` shows what is at hand."
         )
     return take("sources", source).find(name)  # type: ignore[no-any-return]
+
+
+def described(backbone: Backbone) -> None:
+    """Refuse a description of a backbone that is not its source's, as a plan may have after an edit by hand.
+
+    Raises:
+        PlanError: it is another.
+    """
+    source = find(backbone.id)
+    pairs = {name: (getattr(backbone, name), getattr(source, name)) for name in DESCRIBED}
+    # What is not fetched yet has no revision.
+    pairs |= {
+        name: pair for name in ("revision", "sha256") if all(pair := (getattr(backbone, name), getattr(source, name)))
+    }
+    if wrong := [f"{name} is {is_!r} and should be {other!r}" for name, (is_, other) in pairs.items() if is_ != other]:
+        raise PlanError(
+            f"The plan describes {backbone.id} wrongly: {'; '.join(wrong)}. `graft plan --backbone {backbone.id}` "
+            "makes a plan for it."
+        )
 
 
 def suited(backbone: Backbone, task: Task) -> Backbone:

@@ -13,7 +13,7 @@ from typing import Any
 from graft import words
 from graft.arguments import parse
 from graft.core.errors import DataError, GraftError, PlanError, nearest
-from graft.given import noun
+from graft.given import first, noun
 
 STEPS = ("load", "rank", "plan", "search", "adapt", "verify", "export")  # whose result is a noun for the next
 
@@ -57,6 +57,7 @@ def _rank(a: argparse.Namespace) -> None:
 
 def _plan(a: argparse.Namespace) -> None:
     from graft.plan import considered, explain, known, plan
+    from graft.verify import foreseen
 
     known(a.strategy, a.regularize)
     task = _task(a)
@@ -65,7 +66,9 @@ def _plan(a: argparse.Namespace) -> None:
     if not a.explain:
         return _show(a, chosen, explain(chosen))
     others = considered(task, evidence, budget, a.regularize)
-    return _show(a, {"chosen": chosen, "considered": others}, f"{explain(chosen)}\n\n{words.plans(chosen, others)}")
+    proof = f"Proving it (graft verify) is expected to take about {foreseen(task, chosen, budget):.0f} s."
+    text = f"{explain(chosen)}\n  {proof}\n\n{words.plans(chosen, others)}"
+    return _show(a, {"chosen": chosen, "considered": others}, text)
 
 
 def _search(a: argparse.Namespace) -> None:
@@ -235,16 +238,8 @@ def _planned(a: argparse.Namespace, task: Any) -> Any:
 
 
 def _evidence(a: argparse.Namespace, task: Any) -> Any:
-    from graft.core.nouns import Ranking
-
     if file := getattr(a, "ranking", None):
-        ranking = noun(Ranking, file)
-        if ranking.task != task.key or not len(ranking):
-            raise PlanError(f"{file} is not a ranking of these data and this split. Run `graft rank` on them again.")
-        known_ids, wanted = [one.backbone.id for one in ranking.evidence], _ids(a) or [ranking[0].backbone.id]
-        if not (at := [row for row, id in enumerate(known_ids) if id in wanted]):
-            raise PlanError(f"{file} does not rank {', '.join(wanted)}. It ranks {', '.join(known_ids)}.")
-        return ranking[at[0]]
+        return first(file, task, _ids(a), _budget(a))
     return _ranking(a, task)[0]
 
 
@@ -255,9 +250,7 @@ def _run(a: argparse.Namespace, task: Any) -> Any:
 
     if getattr(a, "finished", None):
         return noun(Run, a.finished)
-    if a.plan:
-        return adapt(task, noun(Plan, a.plan), a.seed)
-    chosen = _planned(a, task)
+    chosen = noun(Plan, a.plan) if a.plan else _planned(a, task)
     return adapt(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
 
 

@@ -1,5 +1,6 @@
 """Task, Run → Curve: what labels are worth, with transfer and without, on the test part that verify has open."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 from graft.adapt import adapt, finished, logits
 from graft.build import build, examples, form_here
 from graft.core import figures
+from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Curve, Part, Point, Report, Row, Run, Task
@@ -19,8 +21,10 @@ from graft.features import features
 from graft.model import curves, linear, stats
 from graft.rivals import answered, described, fitted
 
+log = logging.getLogger("graft")
 FEWEST = 10  # labels that a curve starts with, and two of each class
-UNDONE = "unfinished"  # a row that is no goal: more time would have brought it further
+UNDONE = ("unfinished", "diverged")  # rows that are no goal: with more time, or a cure, they would be further
+WHOLE = ("adapted", "scratch")  # rows that are shown with all labels, beside the curve
 DRAWS = range(2, 9)  # samples of each size, as many as there is time for
 
 Learner = Callable[[np.ndarray], np.ndarray]  # examples to learn from → what each test example adds to the score
@@ -37,7 +41,8 @@ def charted(
 
     Args:
         share: what each test example counts for.
-        rows: what was compared: those without transfer say what is to be reached with all labels.
+        rows: what was compared, and how it scores on this part; those without transfer say what is to be reached with
+            all labels.
         seconds: what the curve may take, and training from scratch again; two samples of each size are taken anyway.
     """
     head = take("heads", task.head)
@@ -69,10 +74,13 @@ def charted(
     drawn, scores = curves.resampled(tables[0], share), np.array([point.score for point in transfer])
     top = figures.best(task.metric)
     doubling, exponent = curves.doubled(numbers, top - scores, top - drawn)
-    goals = [name for name, (row, _) in rivals.items() if name == best or (name == "scratch" and row.state != UNDONE)]
+    goals = [
+        name for name, (row, _) in rivals.items() if name == best or (name == "scratch" and row.state not in UNDONE)
+    ]
     saved = {name: _saved(numbers, scores, drawn, rivals[name][1], share, len(ours)) for name in goals}
     blank = _scratch(task, rivals["scratch"][0], part, share, numbers, seconds) if "scratch" in goals else ()
-    found = Curve(tuple(transfer), best, tuple(without), len(ours), saved, doubling, blank, exponent)
+    rest = {row.name: Point(numbers[-1], row.score, row.low, row.high) for row, _ in rows if row.name in WHOLE}
+    found = Curve(tuple(transfer), best, tuple(without), len(ours), saved, doubling, blank, rest, len(part), exponent)
     return replace(report, curve=found, notes=(*report.notes, *_sentences(task, run, found)))
 
 
@@ -126,7 +134,11 @@ def _scratch(
             break
         rows = np.sort(at[:n]).tolist()
         sample = replace(task, train=task.train.select(rows), key=key("sample", task.key, rows))
-        answers = logits(sample, adapt(sample, run.plan, run.seed), part)
+        try:
+            answers = logits(sample, adapt(sample, run.plan, run.seed), part)
+        except TrainingDiverged as error:
+            log.warning("The learning curve has no point from scratch at %d labels: %s", n, error)
+            continue
         points.insert(-1, _point(n, head.outcomes(*answers, task.metric, task.outputs)[None], share, task.metric))
     return tuple(points)
 

@@ -92,7 +92,7 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
             if worth := report.calibration:
                 card["trust"] = {name: getattr(worth, name) for name in ("level", "temperature", "thresholds")}
             card |= (
-                _baseline(task, row.name, row.run, draft)
+                _baseline(row.name, row.run, draft)
                 if row.name in names("baselines")
                 else _network(task, row.run, draft)
             )
@@ -186,7 +186,7 @@ def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _baseline(task: Task, name: str, state_key: str, draft: Path) -> dict[str, Any]:
+def _baseline(name: str, state_key: str, draft: Path) -> dict[str, Any]:
     weights = home.folder("runs", state_key) / "weights.safetensors"
     if not weights.is_file():
         raise PlanError(f"The fitted {name} baseline is no longer in the home. Run `graft verify` again.")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TypeVar
 
@@ -33,6 +34,24 @@ def noun(kind: type[T], file: str) -> T:
     if other := _other(kind, text):
         raise PlanError(f"{file} holds a {other}, and a {kind.__name__} is wanted here.")
     return from_json(kind, text)
+
+
+def first(file: str, task: nouns.Task, ids: Sequence[str] | None, budget: nouns.Budget) -> nouns.Evidence:
+    """Of a ranking in a JSON file the first, of these ids if any are named, that keeps the limits of the budget.
+
+    Raises:
+        PlanError: the ranking is of other data, or ranks none of these ids.
+        BackboneError: none keeps the limits.
+    """
+    from graft.selector import within
+
+    ranking = noun(nouns.Ranking, file)
+    if ranking.task != task.key or not len(ranking):
+        raise PlanError(f"{file} is not a ranking of these data and this split. Run `graft rank` on them again.")
+    known = [one.backbone.id for one in ranking.evidence]
+    if not (found := [one for one in ranking.evidence if one.backbone.id in (ids or known)]):
+        raise PlanError(f"{file} does not rank {', '.join(ids or ())}. It ranks {', '.join(known)}.")
+    return within(found, budget)
 
 
 def _other(kind: type, text: str) -> str:

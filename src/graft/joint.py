@@ -58,7 +58,7 @@ ROWS: dict[str, Callable[[Task], Task]] = {"joint": together, "source_only": alo
 def beside(task: Task, report: Report) -> Report:
     """The report with what the rows that learn from the source say of the target's labels, and of the source."""
     rows, metric = {row.name: row for row in report.rows}, report.metric
-    if "joint" not in rows:
+    if not ROWS.keys() <= rows.keys():
         return report
 
     def over(name: str) -> str:

@@ -14,7 +14,7 @@ from graft.core import figures
 from graft.core.costs import boundary
 from graft.core.nouns import Cost, Epoch, Plan, Run, Task
 from graft.features import features
-from graft.learners.supervised import Objective, evaluate
+from graft.learners.supervised import Objective, evaluate, predict
 from graft.meter import Meter
 from graft.model.chain import Chain
 from graft.model.mixing import CHOICES, Rank, Shares, State, mixed
@@ -38,10 +38,18 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
     history = [replace(e, phase=at + e.phase) for run, at in zip(runs, starts, strict=False) for e in run.history]
     seen: dict[Shares, Rank] = {}
 
+    finish = getattr(objective.head, "finish", None)
+
+    def made(shares: Shares) -> None:
+        """The network of these shares; what is set by validation, such as thresholds, is set for it, not averaged."""
+        chain.network.load_state_dict(mixed(members, shares))
+        if finish and sum(map(bool, shares)) > 1:
+            finish(chain.network.head, *predict(rest, val, plan.phases[-1].dtype))
+
     def judge(shares: Shares) -> Rank:
         if shares not in seen:
             began = time.perf_counter()
-            chain.network.load_state_dict(mixed(members, shares))
+            made(shares)
             loss, score = evaluate(rest, val, objective, plan.phases[-1])
             seen[shares] = score, -loss
             spent = time.perf_counter() - began
@@ -56,7 +64,8 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
         runs[0], plan=plan, history=tuple(history), score=judge(shares)[0], cost=meter.cost(),
         untrained=tuple(sorted({name for run in runs for name in run.untrained})), notes=notes,
     )  # fmt: skip
-    return run, mixed(members, shares)
+    made(shares)
+    return run, chain.network.state_dict()
 
 
 def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], metric: str) -> str:

@@ -38,11 +38,12 @@ def objective(
             old, _ = build(plan.backbone, plan.head, len(task.outputs), seed)
             origin = {name: weight.detach() for name, weight in old.network.named_parameters()}
             if "features" in needs:
-                before = _before(old, rest, raw, phase, prefix.form)
-        if "target" in needs and (others := target_examples(task, plan, seed)) is not None:
-            target = _target(prefix, others, phase)
+                before = _before(old, rest, raw, phase, prefix.form, "stages" in needs)
+        if "target" in needs and (shown := target_examples(task, plan, seed)) is not None:
+            target = _target(prefix, shown, phase)
         torch.manual_seed(seed)  # what a term learns itself starts from the seed alone
-        terms = Terms(found, rest, moving(rest), origin, before, target, len(task.target), phase.dtype)
+        every, others = "stages" in needs, len(task.target)
+        terms = Terms(found, rest, moving(rest), origin, before, target, others, phase.dtype, every)
     head, weighed = take("heads", task.head), weights(task, phase, raw)
     aim = Objective(head, task.metric, weighed, phase.smoothing, task.outputs, terms)
     for file in (file for file, _ in found if hasattr(file, "weigh")):
@@ -85,10 +86,14 @@ def target_examples(task: Task, plan: Plan, seed: int) -> Examples | None:
     return examples(task, task.target, plan.backbone, seed)
 
 
-def _before(old: Chain, rest: Rest, raw: Examples, phase: Phase, form: Form) -> Draw:
-    """What the pretrained network's stages make of training examples: stored, or computed as the phase wants it."""
+def _before(old: Chain, rest: Rest, raw: Examples, phase: Phase, form: Form, every: bool) -> Draw:
+    """What the pretrained network makes of training examples: stored, or computed as the phase wants it.
+
+    Args:
+        every: of each stage that learns; else of the last.
+    """
     frozen = rest.cut.modules if rest.cut else frozenset()
-    cuts = [cut for cut in old.stages if cut.name not in frozen] or old.stages[-1:]
+    cuts = [cut for cut in old.stages if every and cut.name not in frozen] or old.stages[-1:]
     prefix, _ = old.split(len(old.stages), form)
     kept = sweep(prefix, cuts, raw, max(1, phase.views)) if phase.views and phase.stored else []
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from graft.core.costs import OPENING, boundary, seconds, stages, stored_bytes
+from graft.core.costs import boundary, stages, stored_bytes
 from graft.core.errors import PlanError, nearest
 from graft.core.nouns import Budget, Evidence, Form, Phase, Plan, Task
 from graft.core.shelf import function, names, take
+from graft.expected import aligning, expected, held_beside, stored_beside
 from graft.regularized import parsed, regularized, unfit
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
     chosen = replace(chosen, phases=kept(chosen.phases), alternatives=tuple(kept(way) for way in chosen.alternatives))
     every = chosen.every
     stored = {(boundary(p.train, depth), p.views): stored_bytes(task, evidence, p) for p in every if p.stored}
-    wanted = seconds(task, evidence, every) + OPENING * len(chosen.alternatives)
+    wanted, (tries, together) = expected(task, evidence, chosen), aligning(task, evidence, chosen)
+    trying = f"Alignments with the target domain, {tries}, are tried when it is carried out: at most {_time(together)}."
+    kept_bytes = sum(stored.values()) + stored_beside(task, evidence, chosen)
     over = f"It is expected to take longer than the {budget.seconds:g} s that were asked for."
     return replace(
         chosen,
@@ -87,12 +90,17 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         stages=tuple(stage.stage for stage in evidence.stage_curve),
         boundaries=tuple(boundary(phase.train, depth) for phase in every),
         seconds=wanted,
-        store_bytes=sum(stored.values()),
+        store_bytes=kept_bytes,
         # Stored rows are read through a map of their file, which counts as memory in use as long as there is room.
         peak_bytes=BASE_BYTES
-        + max((_peak(evidence, p, evidence.form) for p in every), default=0)
-        + sum(stored.values()),
-        why=(*chosen.why, *([over] if wanted > budget.seconds else []), *evidence.why),
+        + max((_peak(evidence, p, evidence.form) + held_beside(evidence, p) for p in every), default=0)
+        + kept_bytes,
+        why=(
+            *chosen.why,
+            *([trying] if tries else []),
+            *([over] if max(wanted, together) > budget.seconds else []),
+            *evidence.why,
+        ),
         suspects=evidence.suspects,
     )
 

@@ -69,6 +69,16 @@ def changed(plan: Plan, change: Callable[[Phase], Phase]) -> Plan:
     return replace(plan, phases=phases, alternatives=tuple(others))
 
 
+def aligns(entry: str) -> bool:
+    """Whether a regulariser makes the domains' features alike."""
+    return "target" in take("regularizers", parsed(entry)[0]).NEEDS
+
+
+def without(plan: Plan) -> Plan:
+    """The plan without what aligns domains."""
+    return changed(plan, lambda p: replace(p, regularizers=tuple(e for e in p.regularizers if not aligns(e))))
+
+
 def unfit(name: str, phase: Phase, plan: Plan, depth: int) -> str:
     """Why a regulariser does not suit a phase; empty where it does."""
     file, head, modality = take("regularizers", name), take("heads", plan.head), plan.backbone.modality

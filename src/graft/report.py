@@ -141,17 +141,17 @@ def _labels(ranking: Ranking, plan: Plan, report: Report) -> Any:
         bars = [[s - low for s, (low, _) in zip(scores, ends, strict=True)],
                 [high - s for s, (_, high) in zip(scores, ends, strict=True)]]  # fmt: skip
         axes.errorbar([point.labels for point in points], scores, bars, color=color, marker="o", capsize=3, label=name)
-    for row in report.rows:
-        if row.name == "adapted" or (row.name == "scratch" and not curve.scratch):
-            color = ACCENT if row.name == "adapted" else MUTED
-            axes.plot(curve.transfer[-1].labels, _size(row.score, report), marker="D", linestyle="", color=color,
-                      label=NAMES[row.name])  # fmt: skip
+    for name, point in curve.whole.items():
+        if name == "adapted" or not curve.scratch:
+            color = ACCENT if name == "adapted" else MUTED
+            axes.plot(point.labels, _size(point.score, report), marker="D", linestyle="", color=color,
+                      label=NAMES[name])  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_xticks([point.labels for point in curve.transfer], [str(point.labels) for point in curve.transfer])
     axes.minorticks_off()
     axes.set_xlabel(f"training examples (means of {curve.draws} samples, with 95 % interval)")
-    axes.set_ylabel(_metric(report))
-    axes.legend(frameon=False, fontsize=8)
+    axes.set_ylabel(f"{_metric(report)} on {curve.n_test} test examples")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # no point lies under it
     axes.set_title("What labels are worth", loc="left")
     return figure
 

@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -45,11 +46,7 @@ def scratch(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -
     except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size
         backbone, chain = start, _blank(start, task, run)
     if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
-        plan = Plan(backbone, task.head, "random weights", (exact_head(task),), run.plan.form, pretrained=False)
-        final = adapt(task, plan, run.seed)
-        more = {"note": "random weights, as they are", "run": final.key}
-        answers = [complete(task, final, test.part)]
-        return entry("scratch", task, test, answers, final.score, final.cost, lambda fold: once(fold, plan, 0), **more)
+        return _untrained("scratch", task, run, test, backbone)
     return _swept("scratch", task, run, test, seconds, rates(trials), backbone, chain, _terms(backbone, start))
 
 
@@ -107,17 +104,22 @@ def _swept(
             tried[rate] = runs[-1].score
         except TrainingDiverged as error:
             notes.append(f"From scratch, the rate {rate:g} diverged: {error}")
-    best = max(tried, key=tried.__getitem__, default=min(rates))
-    final = reseeded(task, planned(best, (1 - TRIALS) * total), run.seed)
+    best, share = max(tried, key=tried.__getitem__, default=min(rates)), 1 - TRIALS
+    try:
+        final = reseeded(task, planned(best, share * total), run.seed)
+    except TrainingDiverged as error:
+        notes.append(f"From scratch, every seed diverged at the rate {best:g}: {error}")
+        if not runs:
+            made = _untrained(name, task, run, test, backbone, budget=seconds, trials=len(rates), state="diverged")
+            return replace(made, notes=tuple(notes))
+        final, share = runs.pop(list(tried).index(best)), TRIALS / len(rates)  # the trial itself had held
     spent = [one.cost for one in (*runs, final)]
     cost = Cost(seconds=sum(each.seconds for each in spent), cpu_seconds=sum(each.cpu_seconds for each in spent))
     state = state_of(final, task)
     # In a fold, until a while after the epoch that was the best here, as far as the time goes.
     good = max(final.history, key=lambda epoch: (epoch.val_score, -epoch.val_loss)).epoch
     last = max(1, final.history[-1].epoch)
-    steps = max(
-        FEWEST, (1 - TRIALS) * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1)
-    )
+    steps = max(FEWEST, share * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1))
     note = f"{terms}{len(final.history) - 1} epochs, rates tried: " + ", ".join(
         f"{rate:g} ({figures.plain(tried[rate], task.metric) if rate in tried else 'diverged'})" for rate in rates
     )
@@ -127,6 +129,15 @@ def _swept(
         name, task, test, answers, final.score, cost, lambda fold: once(fold, planned(best, steps), run.seed), **more
     )
     return replace(made, notes=(*notes, *final.notes))
+
+
+def _untrained(name: str, task: Task, run: Run, test: Test, backbone: Backbone, **more: Any) -> Entry:
+    """An exact head on random weights: the row where there is nothing to train by, or training leaves the numbers."""
+    plan = Plan(backbone, task.head, "random weights", (exact_head(task),), run.plan.form, pretrained=False)
+    final = adapt(task, plan, run.seed)
+    answers = [complete(task, final, test.part)]
+    more |= {"note": "random weights, as they are", "run": final.key}
+    return entry(name, task, test, answers, final.score, final.cost, lambda fold: once(fold, plan, run.seed), **more)
 
 
 def state_of(run: Run, task: Task) -> str:

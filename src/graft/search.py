@@ -6,7 +6,9 @@ tried before is not run again, and a search that was killed goes on with the tri
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +20,17 @@ from graft.core import figures, home
 from graft.core.costs import boundary, stages
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.keys import key
-from graft.core.nouns import Budget, Evidence, Phase, Plan, Run, Task
+from graft.core.nouns import Budget, Epoch, Evidence, Phase, Plan, Run, Task
 from graft.core.phases import SHARE
 from graft.core.shelf import take
 from graft.plan import estimated, plan
 from graft.regularized import regularized, unfit
 
 log = logging.getLogger("graft")
-STRATEGIES = ("lp_ft", "gradual", "full")  # that differ in more than depth and rates
+USUAL = ("lp_ft", "gradual", "full")  # that differ in more than depth and rates
+STRATEGIES = (*USUAL, "wise_ft", "soup")  # those with alternatives take several runs of the same time together
 REGULARIZERS = ("none", "l2_sp", "bss", "ema", "mixup")  # each at its own strength, where it suits the plan
+WARM = 5  # the look at validation from which on a trial may be cut short: its first epochs say little
 FIRST = 10  # trials from which on what the others showed leads the next: TPE's own default
 
 
@@ -55,15 +59,24 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
     with home.lock("results", f"search-{name}"):
         storage = optuna.storages.RDBStorage(f"sqlite:///{home.folder('results', 'search') / name}.sqlite")
         try:
-            study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+            pruner = optuna.pruners.MedianPruner(n_startup_trials=len(_starts(2)), n_warmup_steps=WARM)
+            study = optuna.create_study(
+                storage=storage, pruner=pruner, study_name=name, direction="maximize", load_if_exists=True
+            )
             for number in range(trials):
                 spent = time.monotonic() - began
                 if number and spent + spent / number > budget.seconds:
                     log.warning("There was time for %d of %d trials.", number, trials)
                     break
                 asked = _asked(optuna, study, number, len(evidence.stage_curve), seed)
+                if study.trials[number].state.name == "PRUNED":
+                    continue
                 try:
-                    runs.append(adapt(task, drawn(task, evidence, asked, one), seed))
+                    runs.append(adapt(task, drawn(task, evidence, asked, one), seed, _watch(optuna, study, number)))
+                except optuna.TrialPruned as stopped:
+                    log.info("trial %d of %d: %s, %s", number + 1, trials, _said(asked), stopped)
+                    study.tell(number, state=optuna.trial.TrialState.PRUNED)
+                    continue
                 except TrainingDiverged as error:
                     log.warning("trial %d of %d: %s", number + 1, trials, error)
                     study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
@@ -71,23 +84,31 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
                 study.tell(number, runs[-1].score, skip_if_finished=True)
                 said = figures.plain(runs[-1].score, task.metric)
                 log.info("trial %d of %d: %s, validation %s", number + 1, trials, _said(asked), said)
+            cut = [max(one.intermediate_values) for one in study.trials[:trials] if one.state.name == "PRUNED"]
         finally:
             storage.remove_session()
             storage.engine.dispose()
-    return _best(task, evidence, runs)
+    found = _best(task, evidence, runs, cut)
+    best = next(run for run in runs if run.plan.phases == found.phases and run.plan.alternatives == found.alternatives)
+    Path(best.weights).with_name("run.json").touch()  # of a task's runs the newest is what another task is offered
+    return found
 
 
 def drawn(task: Task, evidence: Evidence, params: dict[str, Any], budget: Budget) -> Plan:
     """The strategy's plan with at least so many stages frozen, at these rates; phases that are then alike are one."""
     made = plan(task, evidence, params["strategy"], budget)
-    views, phases = max(evidence.views, default=1), list[Phase]()
-    for phase in made.phases:
-        if phase.solver != "exact":
-            phase = _at(phase, params, len(evidence.stage_curve), views)
-        if not phases or phase != phases[-1]:
-            phases.append(phase)
-    made, name, depth = replace(made, phases=tuple(phases), why=()), params["regularizer"], len(evidence.stage_curve)
-    if name != "none" and not all(unfit(name, phase, made, depth) for phase in phases):
+    views, depth, ways = max(evidence.views, default=1), len(evidence.stage_curve), list[tuple[Phase, ...]]()
+    usual = next(phase.lr for phase in made.phases if phase.solver != "exact")
+    for way in (made.phases, *made.alternatives):
+        phases = list[Phase]()
+        for phase in way:
+            if phase.solver != "exact":  # alternatives may differ by their rates
+                phase = _at(phase, {**params, "lr": params["lr"] * phase.lr / usual}, depth, views)
+            if not phases or phase != phases[-1]:
+                phases.append(phase)
+        ways.append(tuple(phases))
+    made, name = replace(made, phases=ways[0], alternatives=tuple(ways[1:]), why=()), params["regularizer"]
+    if name != "none" and not all(unfit(name, phase, made, depth) for phase in made.every):
         made = regularized(made, (name,), depth)
     return estimated(task, evidence, made, budget)
 
@@ -106,9 +127,9 @@ def _at(phase: Phase, params: dict[str, Any], depth: int, views: int) -> Phase:
 
 
 def _starts(depth: int) -> list[dict[str, Any]]:
-    """Every strategy at the rates that it would plan, all stages learning and half of them."""
+    """Every usual strategy at the rates that it would plan, all stages learning and half of them."""
     usual = {"lr": 1e-3, "backbone_lr": 0.1, "lr_decay": 0.8, "regularizer": "none"}
-    return [{"strategy": name, "frozen": at, **usual} for at in sorted({0, depth // 2}) for name in STRATEGIES]
+    return [{"strategy": name, "frozen": at, **usual} for at in sorted({0, depth // 2}) for name in USUAL]
 
 
 def _asked(optuna: ModuleType, study: Any, number: int, depth: int, seed: int) -> dict[str, Any]:
@@ -136,6 +157,21 @@ def _asked(optuna: ModuleType, study: Any, number: int, depth: int, seed: int) -
     return dict(trial.params)
 
 
+def _watch(optuna: ModuleType, study: Any, number: int) -> Callable[[int, Epoch], None]:
+    """What cuts a trial short whose best validation so far lies under the others' median at as many looks."""
+    trial = optuna.trial.Trial(study, study.trials[number]._trial_id)
+    known = set(study.trials[number].intermediate_values)
+
+    def watch(count: int, epoch: Epoch) -> None:
+        if count in known or not np.isfinite(epoch.val_score):  # told before a kill
+            return
+        trial.report(epoch.val_score, count)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"cut short at {count} looks, validation {epoch.val_score:.3f}")
+
+    return watch
+
+
 def _sampler(optuna: ModuleType, *numbers: int) -> Any:
     drawn = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     return optuna.samplers.TPESampler(n_startup_trials=FIRST, seed=drawn)
@@ -147,14 +183,19 @@ def _said(params: dict[str, Any]) -> str:
     return f"{params['strategy']}{held}, {params['frozen']} stages frozen or more, {rates}"
 
 
-def _best(task: Task, evidence: Evidence, runs: list[Run]) -> Plan:
-    """The plan of the best run; of equals the one that learns least, then the cheapest."""
+def _best(task: Task, evidence: Evidence, runs: list[Run], cut: list[int]) -> Plan:
+    """The plan of the best run; of equals the one that learns least, then the cheapest.
+
+    Args:
+        cut: looks at validation of each trial that was cut short.
+    """
     order = sorted(runs, key=lambda run: (-run.score, -min(run.plan.boundaries), run.cost.seconds))
     best, middle, probe = (figures.plain(run.score, task.metric) for run in (order[0], order[len(order) // 2], runs[0]))
-    looks = sum(len(run.history) for run in {run.key: run for run in runs}.values())
+    looks = sum(len(run.history) for run in {run.key: run for run in runs}.values()) + sum(cut)
+    short = f" {len(cut)} trials were cut short, since they lay under the median." if cut else ""
     why = (
-        f"The best of {len(runs) - 1} trials and the linear probe by validation: {best}; the middle one reached "
-        f"{middle}, the linear probe {probe}.",
+        f"The best of {len(runs) - 1} whole trials and the linear probe by validation: {best}; the middle one reached "
+        f"{middle}, the linear probe {probe}.{short}",
         f"Validation ({len(task.val)} examples) was asked {looks} times to choose it, so that it promises too much: "
         "`verify` compares on the test part, and counts these looks in.",
     )

@@ -1,5 +1,6 @@
 """Which candidates come into question, and which is to be preferred: a prior and a screen, weighed by precision."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from graft.core import figures
-from graft.core.nouns import Backbone, Budget
+from graft.core.costs import forward
+from graft.core.errors import BackboneError
+from graft.core.nouns import Backbone, Budget, Evidence
+
+log = logging.getLogger("graft")
 
 Array = NDArray[np.float64]
 # Of linear probes on the 11 datasets of SFDA's first group (published/): what ImageNet top-1 foretells of them, and how
@@ -82,6 +87,24 @@ def _gain(prior: ArrayLike, spread: ArrayLike, error: ArrayLike) -> Array:
     """The share in which a measurement counts beside its prior: all of it where there is none."""
     variance = np.square(np.asarray(spread, np.float64))
     return np.where(np.isnan(prior), 1.0, variance / np.maximum(variance + np.square(error), 1e-300))
+
+
+def within(ranked: Sequence[Evidence], budget: Budget) -> Evidence:
+    """The first of those ranked that keeps the limits of the budget; who does not is told.
+
+    Raises:
+        BackboneError: none does.
+    """
+    refused = []
+    for one in ranked:
+        why = beyond(one.backbone, budget, one.prepare_seconds + forward(one))
+        if budget.params is not None and one.backbone.params is None:
+            why = "how many parameters it has is not known here; `graft rank` with the limit counts them"
+        if not why:
+            return one
+        refused.append(f"{one.backbone.id}: {why}")
+        log.warning("%s is left out: %s", one.backbone.id, why)
+    raise BackboneError(f"No backbone of the ranking is within the limits. {'; '.join(refused[:3])}.")
 
 
 def beyond(backbone: Backbone, budget: Budget, seconds: float = 0.0) -> str:

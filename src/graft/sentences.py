@@ -104,6 +104,8 @@ def called(row: Row) -> str:
     """A row that does not transfer, in a sentence."""
     if row.name.startswith("scratch"):
         which = "the same" if row.name == "scratch" else "a smaller"
+        if row.state == "diverged":
+            return f"{which} network with random weights, since its training diverged"
         return f"{which} network trained from scratch ({row.state})"
     return str(take("baselines", row.name).CALLED)
 
@@ -138,6 +140,12 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
             found.append(
                 f"{row.name.replace('_', ' ').capitalize()} had {row.cost.seconds:.0f} s and was not done: the gain "
                 "over it is an upper bound, and it was not used alone to call the transfer positive."
+            )
+        if row.state == "diverged":
+            found.append(
+                f"{row.name.replace('_', ' ').capitalize()} diverged at each of {row.trials} rates: its row is an "
+                "exact head on random weights, less than training might give, and was not used alone to call the "
+                "transfer positive."
             )
     if len(report.test_openings) > 1:
         found.append(

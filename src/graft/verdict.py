@@ -46,7 +46,7 @@ def judged(
         harmed += [entry.row.name] if upper[2] < 0 else []
         helped += [entry.row.name] if lower[1] > 0 else []
     against = [rows[entry.row.name] for entry in rivals]
-    done = [row for row in against if row.state != "unfinished"]
+    done = [row for row in against if row.state not in ("unfinished", "diverged")]
     hurt = [row for row in against if row.name in harmed]
     if hurt:
         verdict, reference = "negative", min(hurt, key=lambda row: row.gain[0])

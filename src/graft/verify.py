@@ -12,14 +12,15 @@ from graft.adapt import adapt, belongs
 from graft.confidence import calibrated
 from graft.core import home
 from graft.core.codec import from_json, to_json
+from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
-from graft.core.nouns import Budget, Cost, Plan, Report, Row, Run, Task
+from graft.core.nouns import Budget, Cost, Part, Plan, Report, Row, Run, Task
 from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
-from graft.folds import distinct, foldable, joined, once, over_folds
+from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, once, over_folds
 from graft.forgetting import forgotten
 from graft.joint import ROWS, beside
 from graft.meter import Meter
@@ -57,6 +58,22 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
 
 
+def foreseen(task: Task, plan: Plan, budget: Budget) -> float:
+    """Wall seconds that this is expected to take of a plan: folds or further seeds, from scratch, and the curve.
+
+    The baselines, which nobody has timed, come on top.
+    """
+    run = Run("", task.key, plan, task.seed, "", (), 0.0, Cost(seconds=plan.seconds))
+    blank, curve = max(plan.seconds, SCRATCH_SHARE * budget.seconds), 2 * CURVE_SHARE * budget.seconds
+    if foldable(task, run, budget):  # what is learned from scratch is learned again in folds, for as long together
+        least = (FOLDS - 1) * plan.seconds
+        again = (REPEATS - 1) * FOLDS * plan.seconds if least <= SHARE / 2 * budget.seconds else 0.0
+        return 2 * blank + curve + least + again
+    exact = all(phase.solver == "exact" for phase in plan.every)
+    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(plan.seconds, 1e-9))
+    return blank + curve + min(SEEDS - 1, afford) * plan.seconds
+
+
 def _there(row: Row) -> bool:
     return not row.run or (home.home() / "runs" / row.run / "weights.safetensors").is_file()
 
@@ -67,7 +84,7 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     part = distinct(task.test.open(openings[-1]))
     whose = kept_apart(joined(task.train, task.val), part)
     test = asked(task, part, groups=part.groups if whose else ())
-    runs = [run] if several else _seeds(task, run, budget)
+    runs, broken = ([run], []) if several else _seeds(task, run, budget)
     adapted = _transferred("adapted", task, runs, test)
     others = [_baseline(name, task, test) for name in fitting(task)]
     seconds = max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)
@@ -77,12 +94,18 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
-    if len(task.source):
-        for sourced, of in ROWS.items():
+    for sourced, of in ROWS.items() if len(task.source) else ():
+        try:
             others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
-    measured = [(entry.row, entry.outcomes) for entry in others]
+        except TrainingDiverged as error:
+            broken.append(f"There is no row {sourced}, since its training diverged at every seed: {error}")
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
-    wide = over_folds(task, run, [adapted, *others], part, budget, ranked(task)) if several else None
+    wide = _wide(task, run, [adapted, *others], part, budget, broken) if several else None
+    if several and not wide:  # the seeds that folds were to stand for
+        runs, more = _seeds(task, run, budget)
+        adapted, broken = _transferred("adapted", task, runs, test), broken + more
+    adapted = replace(adapted, notes=(*adapted.notes, *broken))
+    measured = [(entry.row, entry.outcomes) for entry in (adapted, *others)]
     over, (adapted, *others) = wide or (test, [adapted, *others])
     report = forgotten(task, run, beside(task, judged(task, run, runs, adapted, others, over, openings)))
     # The curve and the calibration are of the models that there are, on the test part alone.
@@ -90,13 +113,38 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     return calibrated(task, report, alone[report.ships])
 
 
-def _seeds(task: Task, run: Run, budget: Budget) -> list[Run]:
-    """The run, and further seeds of its plan while the budget lasts; a plan that is exact has only one outcome."""
-    if all(phase.solver == "exact" for phase in run.plan.every):
-        return [run]
-    afford = int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
+def _wide(
+    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, told: list[str]
+) -> tuple[Test, list[Entry]] | None:
+    """The entries over folds; None where these are given up, and `told` why."""
+    try:
+        wide = over_folds(task, run, entries, part, budget, ranked(task))
+        why = "a class would be missing from one, or they would take too long"
+    except TrainingDiverged as error:
+        wide, why = None, f"training diverged in one of them at every seed: {error}"
+    if not wide:
+        told.append(f"Folds were foreseen and given up ({why.rstrip('.')}): the test part alone was asked.")
+    return wide
+
+
+def _seeds(task: Task, run: Run, budget: Budget) -> tuple[list[Run], list[str]]:
+    """The run, and further seeds of its plan while the budget lasts; a plan that is exact has only one outcome.
+
+    Beside them a sentence on each that could not be trained, nor the seeds that stood in for it.
+    """
+    runs, broken = [run], list[str]()
+    exact = all(phase.solver == "exact" for phase in run.plan.every)
+    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
     afford -= len(ROWS) if len(task.source) else 0  # which are runs of the same plan
-    return [run, *(reseeded(task, run.plan, run.seed + extra) for extra in range(1, min(SEEDS, 1 + afford)))]
+    for extra in range(1, min(SEEDS, 1 + afford)):
+        try:
+            runs.append(reseeded(task, run.plan, run.seed + extra))
+        except TrainingDiverged as error:
+            broken.append(
+                f"Seed {run.seed + extra} of {run.plan.strategy}, and those tried in its place, diverged: the adapted "
+                f"row is the mean of the others alone, and looks better than this plan on a new seed would. {error}"
+            )
+    return runs, broken
 
 
 def _transferred(

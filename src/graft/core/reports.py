@@ -1,6 +1,6 @@
 """The nouns in which the path ends: what was compared, whether it helped, what ships."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from graft.core.examples import Suspect
 
@@ -30,7 +30,7 @@ class Row:
     times: float = 0.0  # its CPU seconds as a multiple of the adapted one's
     budget: float = 0.0  # wall seconds it was given; 0: as many as it wanted
     trials: int = 1
-    state: str = "finished"  # finished, saturated, unfinished
+    state: str = "finished"  # finished, saturated, unfinished, diverged
     transfers: bool = False  # whether the row itself uses pretrained weights
     run: str = ""  # key of what can be shipped: a run, or a baseline's state
     note: str = ""
@@ -81,7 +81,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """What labels are worth: scores against the number of training examples."""
+    """What labels are worth: scores against the number of training examples, all on the test part alone."""
 
     transfer: tuple[Point, ...]  # of a linear probe of the pretrained backbone
     rival: str  # the best baseline by validation
@@ -90,6 +90,8 @@ class Curve:
     saved: dict[str, tuple[float, float, float]]  # by row: labels that transfer needs fewer, mean, low, high; 0: none
     doubling: tuple[float, float, float]  # what twice the labels would add to the probe: mean, low, high
     scratch: tuple[Point, ...] = ()  # of the network from scratch, where it was done; one sample of each size
+    whole: dict[str, Point] = field(default_factory=dict)  # by row: with all labels, asked of the same examples
+    n_test: int = 0  # examples that were asked; rows over folds are of more
     exponent: float = 0.0  # c of the law, error = a + b n^-c; 0: none fits, and doubling is what the last one added
 
 

@@ -7,12 +7,14 @@ asked for; a person's own file is named by its path and behaves as if it stood o
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from graft.core.errors import PlanError, nearest
+from graft.core.keys import file_sha256
 
 ROOT = Path(__file__).parent.parent
 SHELVES = (
@@ -49,6 +51,11 @@ def take(shelf: str, name: str) -> ModuleType:
             raise PlanError(f"{name} cannot be read: {type(error).__name__}: {error}.") from error
         return module
     return _known(shelf, name)
+
+
+def contents(files: Iterable[str]) -> list[str]:
+    """The sha256 of each of these files that is a person's own, by path: a key of what is done with them needs it."""
+    return [file_sha256(name) for name in sorted(files) if name.endswith(".py")]
 
 
 @cache

@@ -12,7 +12,6 @@ from graft.data.arrays import SUBJECTS
 from graft.data.columns import LABELS, PART_NAMES, PARTS, shown, unnamed
 from graft.data.traces import File, Trace, numbered, span
 
-LAYOUTS = ("series", "channels")
 TIMES = ("time", "t", "seconds", "sec", "timestamp", "timestamps", "ms", "milliseconds")
 NUMBERS = ("id", "index", "no", "nr", "number", "row")  # columns that count the rows
 MISSING = ("", "nan", "na", "null", "none", "?")

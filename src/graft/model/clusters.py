@@ -157,14 +157,6 @@ def choose(features: ArrayLike, ks: Sequence[int] = range(2, 11), seed: int = 0)
     return Choice(kmeans(x, chosen.k, seed), trials, why)
 
 
-def representatives(features: ArrayLike, groups: Groups, count: int = 3) -> list[Whole]:
-    """For each group the rows that stand for it: those nearest to its centre, nearest first."""
-    x = _checked(features)
-    far = ((x - groups.centres[groups.group]) ** 2).sum(1)
-    members = [np.flatnonzero(groups.group == k) for k in range(len(groups.centres))]
-    return [rows[np.argsort(far[rows], kind="stable")[:count]] for rows in members]
-
-
 def terms(documents: Sequence[Sequence[str]], groups: ArrayLike, count: int = 10) -> list[list[str]]:
     """For each group the terms that set its documents apart, best first (Monroe, Colaresi & Quinn, 2008).
 

@@ -68,6 +68,7 @@ class Terms:
         before: (rows, epoch) → what the pretrained network's stages make of these examples.
         target: (rows, epoch) → a batch of the target domain, of which there are `targets`.
         dtype: of the activations while training.
+        every: whether a term looks at each stage that learns.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class Terms:
         target: Draw | None = None,
         targets: int = 0,
         dtype: str = "float32",
+        every: bool = False,
     ) -> None:
         self.rest, self.moving, self.origin = rest, moving or {}, origin or {}
-        self.before, self.target, self.targets, self.dtype = before, target, targets, dtype
+        self.before, self.target, self.targets, self.dtype, self.every = before, target, targets, dtype, every
         chosen = [(file, strength) for file, strength in chosen if strength]
         self.penalties = [pair for pair in chosen if hasattr(pair[0], "penalty")]
         self.blends = [pair for pair in chosen if hasattr(pair[0], "blend")]
@@ -143,7 +145,7 @@ class Terms:
     def stages(self) -> Iterator[Tensors]:
         """Within the block, what the stages that learn put out, where a term asks for it."""
         seen: Tensors = {}
-        if self.before is None or self.rest is None:
+        if not self.every or self.rest is None:
             yield seen
             return
         frozen = self.rest.cut.modules if self.rest.cut else frozenset()

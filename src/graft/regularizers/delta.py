@@ -7,7 +7,7 @@ import torch
 from graft.model.terms import Seen
 
 STRENGTH = 0.1
-NEEDS = ("pretrained", "features", "steady")
+NEEDS = ("pretrained", "features", "stages", "steady")
 
 
 def penalty(seen: Seen) -> torch.Tensor:

@@ -1,0 +1,88 @@
+"""Training that leaves the numbers while it is compared: told in the report, which comes to its end all the same."""
+
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+
+import graft
+import graft.folds
+import graft.scratch
+from graft.core.codec import from_json, to_json
+from graft.core.errors import TrainingDiverged
+from graft.core.nouns import Budget, Phase, Plan, Report, Row, Run, Task
+
+ONE = "tiny/shapes"
+FAST = Budget(seconds=20)
+TUNED = (Phase(("head", "stages[3:]"), steps=20, batch=16, stored=False),)
+
+
+@pytest.fixture
+def task(tiny_home, photos) -> Task:
+    return graft.load(photos)
+
+
+@pytest.fixture
+def run(task) -> Run:
+    return graft.adapt(task, Plan(graft.find(ONE), task.head, "tuned", TUNED))
+
+
+def of(report: Report, name: str) -> Row:
+    return next(row for row in report.rows if row.name == name)
+
+
+def test_a_sweep_of_which_every_rate_diverges_is_a_row_that_says_so(task, run, monkeypatch) -> None:
+    monkeypatch.setattr(graft.scratch, "RATES", (1e30, 1e31))
+    report = graft.verify(task, run, replace(FAST, seconds=21))
+    row, told = of(report, "scratch"), " ".join(report.notes)
+    assert (row.state, row.trials) == ("diverged", 2)
+    assert 0 <= row.score <= 1
+    assert "From scratch, the rate 1e+30 diverged: The loss is" in told
+    assert "From scratch, every seed diverged at the rate 1e+30" in told
+    assert "was not used alone to call the transfer positive" in told
+    assert report.reference != "scratch" or report.verdict != "positive"
+    assert from_json(Report, to_json(report)) == report
+    assert json.loads(to_json(report))["verdict"] in ("positive", "inconclusive", "negative")
+
+
+def test_a_last_training_that_diverges_leaves_the_trial_that_had_held(task, run, monkeypatch) -> None:
+    def breaks(task: Task, plan: Plan, seed: int) -> Run:
+        raise TrainingDiverged("The loss is nan.")
+
+    monkeypatch.setattr(graft.scratch, "reseeded", breaks)
+    report = graft.verify(task, run, replace(FAST, seconds=22))
+    row = of(report, "scratch")
+    assert row.state in ("unfinished", "saturated")
+    assert row.run
+    assert "From scratch, every seed diverged at the rate 0.00" in " ".join(report.notes)
+
+
+def test_a_seed_that_cannot_be_trained_is_told_and_the_others_compared(task, run, monkeypatch) -> None:
+    path = sys.modules["graft.verify"]  # graft.verify is the verb
+    whole = path.reseeded
+
+    def breaks(task: Task, plan: Plan, seed: int) -> Run:
+        if seed == run.seed + 1:
+            raise TrainingDiverged("The loss is inf.")
+        return whole(task, plan, seed)
+
+    monkeypatch.setattr(path, "reseeded", breaks)
+    monkeypatch.setattr(graft.folds, "SMALL", 0)
+    report = graft.verify(task, run, replace(FAST, seconds=23))
+    assert report.seeds == (run.seed, run.seed + 2)
+    assert "Seed 1 of tuned, and those tried in its place, diverged" in " ".join(report.notes)
+
+
+@pytest.mark.parametrize("diverges", [False, True])
+def test_folds_that_are_given_up_leave_the_seeds_to_compare(task, run, monkeypatch, diverges) -> None:
+    def none(task: Task, test: object, repeat: int) -> list[Task]:
+        if diverges:
+            raise TrainingDiverged("The loss is inf.")
+        return []
+
+    monkeypatch.setattr(graft.folds, "folds", none)
+    report = graft.verify(task, run, replace(FAST, seconds=24 + diverges))
+    assert (report.folds, report.seeds) == (0, (0, 1, 2))
+    assert "Folds were foreseen and given up" in " ".join(report.notes)
+    assert ("training diverged in one of them at every seed" in " ".join(report.notes)) == diverges
