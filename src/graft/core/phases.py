@@ -52,13 +52,17 @@ def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, befo
 
 
 def deepest(task: Task, evidence: Evidence, budget: Budget) -> int | None:
-    """The lowest stage from which fine-tuning fits the budget; None when not even the last one does."""
+    """The lowest stage from which fine-tuning fits the budget; None when not even the last one does.
+
+    The passes that are wanted go before depth: few stages that learn long gain more than many that hardly begin to.
+    """
     before = (exact_head(task),)
-    for first in range(len(evidence.stage_curve)):
-        phase = fine_tuning(task, evidence, budget, first, before)
-        enough = phase.steps >= FEWEST_EPOCHS * epoch_steps(task, phase)
-        if enough and seconds(task, evidence, (*before, phase)) <= SHARE * budget.seconds:
-            return first
+    for passes in (EPOCHS, FEWEST_EPOCHS):
+        for first in range(len(evidence.stage_curve)):
+            phase = fine_tuning(task, evidence, budget, first, before)
+            enough = phase.steps >= passes * epoch_steps(task, phase)
+            if enough and seconds(task, evidence, (*before, phase)) <= SHARE * budget.seconds:
+                return first
     return None
 
 
