@@ -10,7 +10,6 @@ EPOCHS = 20  # passes wanted; the rate falls to zero over them, and the last one
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
-RATES = (1.0, 0.3, 3.0)  # times the usual one, at which runs are made whose weights are averaged
 CONTRASTS = 300  # steps of contrastive tuning: the gain comes early
 
 
@@ -97,16 +96,6 @@ def reached(task: Task, evidence: Evidence, budget: Budget) -> int:
     """The lowest stage that the budget lets learn, or else the last one: what a named strategy does at least."""
     first = deepest(task, evidence, budget)
     return len(evidence.stage_curve) - 1 if first is None else first
-
-
-def soup(task: Task, evidence: Evidence, budget: Budget) -> tuple[tuple[Phase, ...], ...]:
-    """LP-FT at each of RATES, with equal shares of the budget, and the probe that all of them start from.
-
-    That they start from one exact head keeps them close enough to be averaged.
-    """
-    share, head = replace(budget, seconds=budget.seconds / len(RATES)), exact_head(task)
-    tuned = fine_tuning(task, evidence, share, reached(task, evidence, share), (head,))
-    return (*((head, replace(tuned, lr=tuned.lr * rate)) for rate in RATES), (head,))
 
 
 def through(task: Task, evidence: Evidence, budget: Budget, adapter: str, rate: float) -> tuple[Phase, Phase]:

@@ -11,7 +11,10 @@ def lp_ft(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     at = depth - 1 if first is None else first
     head = exact_head(task)
     tuned = fine_tuning(task, evidence, budget, at, (head,))
-    why = f"LP-FT starts from the exact head and tunes {depth - at} of {depth} stages, "
+    why = (
+        f"LP-FT starts from the exact head and tunes {depth - at} of {depth} stages, from "
+        f"{evidence.stage_curve[at].stage}, for {tuned.steps} steps, "
+    )
     if first is None:
         why += f"though even one is more than {budget.seconds:.0f} s allow."
     else:

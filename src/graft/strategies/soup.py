@@ -1,18 +1,27 @@
 """A greedy soup of the probe and runs at several rates: averaged by validation (Wortsman et al. 2022)."""
 
-from graft.core.costs import boundary
+from dataclasses import replace
+
+from graft.core.costs import OPENING
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import RATES
-from graft.core.phases import soup as ways
+from graft.core.phases import SHARE, exact_head, fine_tuning, reached
+
+RATES = (1.0, 0.3, 3.0)  # times the usual one
 
 
 def soup(task: Task, evidence: Evidence, budget: Budget) -> Plan:
-    """LP-FT at three rates, and the exact head that all start from: what they agree on is no chance of one run."""
-    way, *others = ways(task, evidence, budget)
-    depth = len(evidence.stage_curve)
+    """LP-FT at three rates, and the exact head that all start from, which keeps them close enough to be averaged."""
+    left = budget.seconds - OPENING / SHARE  # the probe is a run of its own
+    share = replace(budget, seconds=max(left, budget.seconds / 2) / len(RATES))
+    depth, first = len(evidence.stage_curve), reached(task, evidence, share)
+    head = exact_head(task)
+    tuned = fine_tuning(task, evidence, share, first, (head,))
+    way, *others = ((head, replace(tuned, lr=tuned.lr * rate)) for rate in RATES)
     why = (
-        f"{depth - boundary(way[-1].train, depth)} of {depth} stages learn for {way[-1].steps} steps at each of "
-        f"{len(RATES)} rates; their weights and the probe's are averaged from the best down, as long as validation "
-        "does not suffer."
+        f"{depth - first} of {depth} stages learn, from {evidence.stage_curve[first].stage}, for {tuned.steps} steps "
+        f"at each of {len(RATES)} rates; their weights and the probe's are averaged from the best down, as long as "
+        "validation does not suffer."
     )
-    return Plan(evidence.backbone, task.head, "soup", way, alternatives=tuple(others), choice="soup", why=(why,))
+    return Plan(
+        evidence.backbone, task.head, "soup", way, alternatives=(*others, (head,)), choice="soup", why=(why,)
+    )  # fmt: skip
