@@ -9,8 +9,8 @@ Rows of sixty columns belong to two classes that differ in the middle along one 
 another: linear models and trees of the columns see little but the first. A source knows both directions, each at an
 angle; the angles are set so that a head on what it knows is right so many points more often, or less, than a linear
 model of the columns, both fitted on as many rows as a run of N labels learns from, in the mean of the same 20 draws.
-`random` sources have random weights. All goes the way of a user's run: a table is loaded, the source ranked, a linear
-probe planned and adapted, verified. There are N labels in all: the test part, and the folds, come out of them; or, with
+`random` sources have random weights. All goes the way of a user's run: a table is loaded, the source ranked, a plan
+made by `auto`, adapted, verified. There are N labels in all: the test part, and the folds, come out of them; or, with
 --tested, N to learn from and a test part of its own that the table names.
 """
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--points", nargs="+", default=["-8", "-4", "-2", "-1", "1", "2", "4", "8"])
     parser.add_argument("--tested", type=int, default=0, help="examples of a test part beside the labels; 0: of them")
+    parser.add_argument("--strategy", default="auto")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="seed")
     parser.add_argument("--out", type=Path, default=Path("planted.jsonl"), help="file that every run adds a line to")
@@ -53,7 +54,7 @@ def main() -> None:
             reached = rival(learned)
             for points in args.points:
                 for seed in range(args.first, args.first + args.seeds):
-                    found = planted(Path(place), labels, args.tested, points, seed, learned, reached)
+                    found = planted(Path(place), labels, args.tested, points, seed, learned, reached, args.strategy)
                     with args.out.open("a") as file:
                         file.write(json.dumps(found) + "\n")
 
@@ -145,7 +146,7 @@ def worth(much: float, learned: int) -> float:
 
 
 def planted(
-    place: Path, labels: int, tested: int, points: str, seed: int, learned: int, reached: float
+    place: Path, labels: int, tested: int, points: str, seed: int, learned: int, reached: float, strategy: str
 ) -> dict[str, object]:
     """One run: what was planted, the verdict, and what the rows really are worth."""
     import graft
@@ -166,11 +167,12 @@ def planted(
     budget = Budget(BUDGET)
     task = graft.load(data, seed=seed)
     ranking = graft.rank(task, [f"checkpoint/blank/mlp@{source(place, points, seed, learned, reached)}"], budget)
-    run = graft.adapt(task, graft.plan(task, ranking[0], "linear_probe", budget), seed)
+    run = graft.adapt(task, graft.plan(task, ranking[0], strategy, budget), seed)
     report = graft.verify(task, run, budget)
     scores = {row.name: row.score for row in report.rows}
     return {
         "labels": labels, "tested": tested, "points": points, "seed": seed, "verdict": report.verdict,
+        "strategy": run.plan.strategy, "power": report.power, "folds": report.folds,
         "reference": report.reference, "gain": report.gain, "shows": report.shows, "enough": report.enough,
         "ships": report.ships, "scores": scores, "gains": {row.name: row.gain for row in report.rows},
         "repeats": report.repeats, "seconds": report.rows[0].cost.seconds, "asked": report.n_test,

@@ -9,9 +9,11 @@ import pytest
 import graft
 import graft.folds
 import graft.scratch
+from command import here
 from graft.core.codec import from_json, to_json
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Phase, Plan, Report, Row, Run, Task
+from graft.seeds import APART, TRIES
 
 ONE = "tiny/shapes"
 FAST = Budget(seconds=20)
@@ -86,3 +88,18 @@ def test_folds_that_are_given_up_leave_the_seeds_to_compare(task, run, monkeypat
     assert (report.folds, report.seeds) == (0, (0, 1, 2))
     assert "Folds were foreseen and given up" in " ".join(report.notes)
     assert ("training diverged in one of them at every seed" in " ".join(report.notes)) == diverges
+
+
+def test_the_command_line_tells_each_seed_that_broke(task, photos, tmp_path, capsys, monkeypatch) -> None:
+    """At a rate at which no seed holds; and with a seed that is dead, in whose place the next one is written."""
+    plan = Plan(graft.find(ONE), task.head, "wild", (replace(TUNED[0], lr=1e30),))
+    (tmp_path / "plan.json").write_text(to_json(plan))
+    assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 2
+    told = capsys.readouterr().err
+    for tried in range(0, (TRIES - 1) * APART, APART):
+        assert f"Seed {tried} of wild diverged: The loss is" in told
+    (tmp_path / "plan.json").write_text(to_json(replace(plan, phases=TUNED)))
+    monkeypatch.setattr("graft.seeds.dead", lambda task, one: "it never moved." if one.seed == 0 else "")
+    assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 0
+    found = from_json(Run, capsys.readouterr().out)
+    assert (found.seed, found.notes) == (APART, ("Seed 0 of wild is dead: it never moved.",))

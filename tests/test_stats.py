@@ -6,7 +6,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from graft.core.errors import DataError, PlanError
 from graft.data.splits import folded
-from graft.model.stats import example_weights, interval, needed, paired, shown, standard_error
+from graft.model.stats import example_weights, interval, needed, paired, power, shown, standard_error
 
 TRIALS = 400
 
@@ -257,3 +257,19 @@ def test_folds_hold_every_stratum_and_keep_people_and_copies_together() -> None:
     apart = folded(strata, ids, 0, 5, who)
     assert all(len({f for f, w in zip(apart, who, strict=True) if w == name}) == 1 for name in who)
     assert set(apart) == {0, 1, 2, 3, 4}
+
+
+def test_power_is_the_share_of_tests_that_show_a_gain() -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn(gain: float) -> tuple[float, float, float]:
+        return paired(
+            rng.choice([-1.0, 0.0, 1.0], 400, p=[0.1 - gain / 2, 0.8, 0.1 + gain / 2]), np.zeros(400), draws=300
+        )
+
+    for size in (0.0, 0.04, 0.08):
+        told = np.mean([power(size, drawn(0.0)) for _ in range(20)])
+        assert told == pytest.approx(np.mean([drawn(size)[1] > 0 for _ in range(200)]), abs=0.1)
+    gain = (0.0, -0.05, 0.05)
+    assert power(shown(gain), gain) == pytest.approx(0.8)
+    assert power(0.0, gain) == pytest.approx(0.025)

@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 import graft
 from command import cli
 from graft.build import build
+from graft.core.costs import boundary, epoch_steps
 from graft.core.nouns import Budget, Plan
+from graft.core.phases import EPOCHS, FEWEST_EPOCHS, exact_head, fine_tuning
 from graft.core.shelf import names
 from graft.model.modes import is_norm
 from graft.plan import considered, explain, plan
@@ -100,6 +102,35 @@ def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
     for sentence in chosen["why"]:
         assert sentence in done.stdout
     assert "4 alternatives: those whose mean is no worse on validation are averaged" in explain(again["soup"])
+
+
+@pytest.mark.parametrize(
+    ("slow", "seconds", "apart", "takes", "says"),
+    [
+        (1, 600, 0.1, "soup", "validation examples cannot tell which of them is the best"),
+        (20, 300, 0.1, "lp_ft", "several do not"),
+        (1, 600, 1.4, "wise_ft", "lie 1.40 apart"),
+        (100, 20, 0.1, "linear_probe", "Tuning even the last stage would take"),
+    ],
+)
+def test_auto_goes_by_time_and_distance(slow: float, seconds: float, apart: float, takes: str, says: str) -> None:
+    task, evidence = measured(300, 3, 100, slow, 0.5)
+    made = plan(task, replace(evidence, domain_distance=apart), "auto", Budget(seconds=seconds))
+    assert made.strategy == takes, made.why
+    assert says in made.why[0]
+    if takes != "linear_probe":
+        assert "with 300 training examples, 100 of the rarest class" in made.why[0]
+
+
+def test_passes_go_before_depth() -> None:
+    """The stage below could learn as well, but not for as many passes as are wanted."""
+    task, evidence = measured(300, 3, 100, 1, 0.5)
+    budget = Budget(seconds=100)
+    tuned = plan(task, evidence, "lp_ft", budget).phases[-1]
+    assert boundary(tuned.train, 4) == 2
+    assert tuned.steps == EPOCHS * epoch_steps(task, tuned)
+    below = fine_tuning(task, evidence, budget, 1, (exact_head(task),))
+    assert FEWEST_EPOCHS <= below.steps / epoch_steps(task, below) < EPOCHS
 
 
 def test_what_does_not_suit_a_task_is_said(tiny_home: Path) -> None:

@@ -72,6 +72,17 @@ def test_folds_are_made_only_where_they_answer_the_same_question(task, run, tiny
     assert foldable(task, slow, Budget(seconds=40))
 
 
+def test_who_could_have_had_folds_is_told(task, run, tiny_home) -> None:
+    """A plan that takes too long for five of it: the report says what budget would do."""
+    tuned = replace(run.plan, phases=(*run.plan.phases, Phase(("head",), steps=9)))
+    done = graft.adapt(task, tuned)
+    report = graft.verify(task, replace(done, cost=replace(done.cost, seconds=9.0)), FAST)
+    assert report.folds == 0
+    assert any("a budget of 72 s or more" in note for note in report.notes)
+    assert set(report.power) == {"1", "2", "4", "8"}
+    assert list(report.power.values()) == sorted(report.power.values())
+
+
 def test_a_fold_s_model_is_asked_and_not_kept(task, run, tiny_home) -> None:
     from graft.core.home import home
 

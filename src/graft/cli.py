@@ -244,14 +244,14 @@ def _evidence(a: argparse.Namespace, task: Any) -> Any:
 
 
 def _run(a: argparse.Namespace, task: Any) -> Any:
-    from graft.adapt import adapt
     from graft.align import align
     from graft.core.nouns import Plan, Run
+    from graft.seeds import reseeded
 
     if getattr(a, "finished", None):
         return noun(Run, a.finished)
     chosen = noun(Plan, a.plan) if a.plan else _planned(a, task)
-    return adapt(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
+    return reseeded(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
 
 
 def _show(a: argparse.Namespace, result: Any, text: str) -> None:

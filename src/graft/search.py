@@ -21,10 +21,11 @@ from graft.core.costs import boundary, stages
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.keys import key
 from graft.core.nouns import Budget, Epoch, Evidence, Phase, Plan, Run, Task
-from graft.core.phases import SHARE
+from graft.core.phases import share
 from graft.core.shelf import take
 from graft.plan import estimated, plan
 from graft.regularized import regularized, unfit
+from graft.seeds import dead
 
 log = logging.getLogger("graft")
 USUAL = ("lp_ft", "gradual", "full")  # that differ in more than depth and rates
@@ -43,7 +44,7 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
 
     Args:
         budget: wall time of all trials together; what each may take is its part of it.
-        trials: at most so many beside the linear probe; one that diverges counts.
+        trials: at most so many beside the linear probe; one that diverges counts, and no other seed is tried for it.
 
     Raises:
         PlanError: Optuna is not installed, there are no labels, or the number of trials is not one.
@@ -53,7 +54,7 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
         raise PlanError(f"A search needs 1 trial or more, not {trials}.")
     if not getattr(take("heads", task.head), "LABELLED", True):
         raise PlanError(f"The head {task.head} has no labels to validate by: there is nothing to search for.")
-    one, began = replace(budget, seconds=budget.seconds / trials / SHARE), time.monotonic()
+    one, began = replace(budget, seconds=budget.seconds / trials / share(task)), time.monotonic()
     runs = [adapt(task, plan(task, evidence, "linear_probe", one), seed)]
     name = key("search", graft.__version__, task.key, evidence, one, seed)
     with home.lock("results", f"search-{name}"):
@@ -81,6 +82,8 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
                     log.warning("trial %d of %d: %s", number + 1, trials, error)
                     study.tell(number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
                     continue
+                if why := dead(task, runs[-1]):  # its score is as poor as it is, and says what these rates do
+                    log.warning("trial %d of %d is dead: %s", number + 1, trials, why)
                 study.tell(number, runs[-1].score, skip_if_finished=True)
                 said = figures.plain(runs[-1].score, task.metric)
                 log.info("trial %d of %d: %s, validation %s", number + 1, trials, _said(asked), said)

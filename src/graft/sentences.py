@@ -123,6 +123,14 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
         "Costs are those of the commands that did the work: features that ranking had stored are not counted again.",
         f"A test like this one would show a gain of {least} over {called(rows[report.reference])} four times in five.",
     ]
+    if report.power:
+        sizes, shares = (", ".join(each) for each in (report.power, (f"{100 * p:.0f}" for p in report.power.values())))
+        found.append(f"Of real gains of {sizes} points, such tests show {shares} % respectively.")
+    if report.looks:
+        found.append(
+            f"Validation was looked at {report.looks} times to choose epochs, rates and plans: its scores promise a "
+            "little too much, those of the test part do not."
+        )
     if test.folds:
         found += _folds(task, test)
     if caveat := getattr(take("heads", task.head), "CAVEAT", ""):

@@ -13,6 +13,7 @@ from graft.model import stats
 from graft.sentences import FEWEST, SHIPPED, beside, blank, harm, notes, sentence
 
 NEAR = 0.01  # of a share: a point, that two models may differ by and yet be as good
+POINTS = (1, 2, 4, 8)  # gains of which is said how often such a test shows them
 FEW = 5  # examples of a group under which it is no part of its own
 
 
@@ -70,12 +71,17 @@ def judged(
         gain=reference.gain, rows=tuple(rows.values()), ships=ships, seeds=tuple(each.seed for each in runs),
         looks=run.plan.looks + sum(len(each.history) for each in runs) + trials,
         test_openings=openings, n_test=count, slices=slices, runs=tuple(each.key for each in runs),
-        shows=stats.shown(reference.gain, sure), enough=enough or 0, folds=test.folds, repeats=test.repeats,
+        shows=stats.shown(reference.gain, sure), enough=enough or 0,
+        power=_power(reference, sure) if bounded else {}, folds=test.folds, repeats=test.repeats,
         suspects=run.plan.suspects,
     )  # fmt: skip
     broken = [note for entry in (adapted, *others) for note in entry.notes]
     told = (*harm(report), *beside(task, adapted, beaten), *broken, *notes(task, run, report, test))
     return replace(report, sentence=sentence(task, run, report), notes=tuple(dict.fromkeys(told)))
+
+
+def _power(row: Row, level: float) -> dict[str, float]:
+    return {f"{points}": round(stats.power(points / 100, row.gain, level), 3) for points in POINTS}
 
 
 def _error(row: Row) -> float:

@@ -1,5 +1,6 @@
 """Task, Run → Report: was transferring better than not transferring, by how much, how surely? Opens the test part."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
-from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, once, over_folds
+from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, more, once, over_folds
 from graft.forgetting import forgotten
 from graft.joint import ROWS, beside
 from graft.meter import Meter
@@ -99,11 +100,16 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
             others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
         except TrainingDiverged as error:
             broken.append(f"There is no row {sourced}, since its training diverged at every seed: {error}")
+    if not several and foldable(task, run, replace(budget, seconds=math.inf)):
+        broken.append(
+            f"In folds, each of all {len(task.train) + len(task.val) + len(part)} labelled examples would have been "
+            f"asked, and smaller gains shown; they take a budget of {more(task, run) / SHARE:.0f} s or more."
+        )
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
     wide = _wide(task, run, [adapted, *others], part, budget, broken) if several else None
     if several and not wide:  # the seeds that folds were to stand for
-        runs, more = _seeds(task, run, budget)
-        adapted, broken = _transferred("adapted", task, runs, test), broken + more
+        runs, also = _seeds(task, run, budget)
+        adapted, broken = _transferred("adapted", task, runs, test), broken + also
     adapted = replace(adapted, notes=(*adapted.notes, *broken))
     measured = [(entry.row, entry.outcomes) for entry in (adapted, *others)]
     over, (adapted, *others) = wide or (test, [adapted, *others])

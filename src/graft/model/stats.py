@@ -138,6 +138,15 @@ def shown(gain: Interval, level: float = 0.95, power: float = POWER) -> float:
     return _deviations(level, power) * (gain[2] - gain[1]) / 3.92
 
 
+def power(size: float, gain: Interval, level: float = 0.95) -> float:
+    """The share of repetitions in which a test like the one of this 95 % interval shows a gain of this size.
+
+    Φ(size / its standard error - z(level)), with the standard error (high - low) / 3.92.
+    """
+    error = max((gain[2] - gain[1]) / 3.92, 1e-12)
+    return NormalDist().cdf(size / error - NormalDist().inv_cdf((1 + level) / 2))
+
+
 def _deviations(level: float, power: float) -> float:
     """How many standard errors a gain must be for an interval at this level to leave out zero so often."""
     return NormalDist().inv_cdf((1 + level) / 2) + NormalDist().inv_cdf(power)

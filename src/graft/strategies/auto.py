@@ -5,7 +5,7 @@ from dataclasses import replace
 from graft.core import figures
 from graft.core.costs import OPENING, seconds
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import SHARE, contrastive, deepest, exact_head, fine_tuning
+from graft.core.phases import contrastive, deepest, exact_head, fine_tuning, share
 from graft.core.shelf import function
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
@@ -47,27 +47,28 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget) -> tuple[str, str]:
         )
     if evidence.per_class < few:
         return "linear_probe", f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
+    time = share(task) * budget.seconds
     if deepest(task, evidence, budget) is None:
         head = exact_head(task)
         cost = seconds(task, evidence, (head, fine_tuning(task, evidence, budget, depth - 1, (head,))))
-        room = SHARE * budget.seconds
-        return (
-            "linear_probe",
-            f"Tuning even the last stage would take {cost:.0f} s, over the {room:.0f} s set aside for it.",
-        )
+        why = f"Tuning even the last stage would take {cost:.0f} s, over the {time:.0f} s set aside for it."
+        return "linear_probe", why
+    first, apart = evidence.stage_curve[0], evidence.domain_distance
     found = (
         f"The probe leaves {left} to gain, over its standard error of {noise}, with {evidence.n_train} training "
-        f"examples{f', {evidence.per_class} of the rarest class' if classes else ''}: tuning may show it."
+        f"examples{f', {evidence.per_class} of the rarest class' if classes else ''}: tuning may show it. From "
+        f"{first.stage} to {last.stage} the probe goes from {figures.score(first.score, task.metric)} to "
+        f"{figures.score(last.score, task.metric)}."
     )
-    if evidence.domain_distance is not None and evidence.domain_distance >= FAR:
+    if apart is not None and apart >= FAR:
         return "wise_ft", (
-            f"{found} But training and validation part lie {evidence.domain_distance:.2f} apart (proxy A-distance, 0 "
-            "alike to 2 apart), and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
+            f"{found} But training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart), "
+            "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
         )
     several = function("strategies", "soup")(task, evidence, budget)
-    if seconds(task, evidence, several.every) + OPENING * len(several.alternatives) > SHARE * budget.seconds:
-        return "lp_ft", f"{found} One run of it fits in {SHARE * budget.seconds:.0f} s, several do not."
+    if seconds(task, evidence, several.every) + OPENING * len(several.alternatives) > time:
+        return "lp_ft", f"{found} One run of it fits in {time:.0f} s, several do not."
     return "soup", (
-        f"{found} {SHARE * budget.seconds:.0f} s reach several runs; {len(task.val)} validation examples cannot tell "
-        "which of them is the best by a few points, so they are averaged."
+        f"{found} {time:.0f} s reach several runs; {len(task.val)} validation examples cannot tell which of them is "
+        "the best by a few points, so they are averaged."
     )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from graft.core.costs import epoch_steps, seconds
 from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
-from graft.core.phases import SHARE, fine_tuning
+from graft.core.phases import fine_tuning, share
 
 BLANK = "blank/"  # how the ids of networks begin that have no weights
 PASSES = 100  # over the data that such a network is given, where the budget allows: five times what tuning takes
@@ -22,6 +22,6 @@ def full(task: Task, evidence: Evidence, budget: Budget) -> Plan:
 def _from_nothing(task: Task, evidence: Evidence, budget: Budget, phase: Phase) -> Phase:
     """The same with no weights to spare: at a high rate and long, since validation may stand still for a while."""
     whole = replace(phase, steps=PASSES * epoch_steps(task, phase))
-    room = SHARE * budget.seconds / seconds(task, evidence, (whole,))
+    room = share(task) * budget.seconds / seconds(task, evidence, (whole,))
     steps = max(phase.steps, int(whole.steps * min(1.0, room)))
     return replace(phase, lr=3e-3, backbone_lr=1.0, weight_decay=0.05, steps=steps, patience=PASSES)
