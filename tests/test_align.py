@@ -9,11 +9,13 @@ from PIL import Image
 
 from command import here
 from graft.adapt import adapt, logits
-from graft.align import align, information, shares
+from graft.align import PRIORS, align, apart, information, shares
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError, PlanError
 from graft.core.nouns import Phase, Plan, Run, Task
+from graft.heads import classification
 from graft.load import load
+from graft.model import linear
 from graft.sources import tiny
 from photos import photos as write_photos
 
@@ -48,6 +50,20 @@ def test_shares_are_the_likeliest() -> None:
     assert shares(answers, known) == pytest.approx([likeliest, 1 - likeliest], abs=1e-3)
     assert shares(answers, known)[0] == pytest.approx(0.2, abs=0.06)
     assert shares(50 * np.eye(3)[[0, 0, 1, 2]], np.full(3, 1 / 3)) == pytest.approx([0.5, 0.25, 0.25])
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_shares_that_did_not_move_are_not_said_to_though_classes_counted_alike(alike: bool) -> None:
+    """Four of five are of one class, in training and after, whether or not the rare one weighed as much."""
+    rng = np.random.default_rng(0)
+    y, later, rare = (np.repeat([0, 1], count) for count in ((800, 200), (400, 100), (100, 400)))
+    x, same, other = (rng.normal(0, 1, (len(one), 3)) + 1.5 * one[:, None] for one in (y, later, rare))
+    found = classification.solve(x, y, 2, alike)
+    answers = [linear.logits(found.weight, found.bias, asked) for asked in (same, other)]
+    known = np.bincount(y) / len(y)
+    assert apart(answers[0], known, alike) < 0.05
+    assert apart(answers[1], known, alike) == pytest.approx(0.6, abs=0.05)
+    assert not alike or apart(answers[0], known, False) > PRIORS
 
 
 def test_information_knows_its_ends() -> None:

@@ -58,9 +58,9 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
             continue
         score, low, high = _criterion(answers, y, task), *reach(answers, base, y, task)
         said.append(f"{entry} {score:.3f} (gain {low:+.3f} to {high:+.3f})")
-        apart = 0.0 if len(y) or named else float(abs(shares(answers, known) - known).sum() / 2)
-        if apart > PRIORS:
-            said[-1] += f", refused as by its answers the classes' shares seem to differ by {100 * apart:.0f} %"
+        moved = 0.0 if len(y) or named else apart(answers, known, one.phases[-1].class_weights)
+        if moved > PRIORS:
+            said[-1] += f", refused as by its answers the classes' shares seem to differ by {100 * moved:.0f} %"
             continue
         if low > 0 and score - before > gain:
             best, found, gain = one, entry, score - before
@@ -89,6 +89,17 @@ def shares(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
         each = p * (q / np.maximum(known, 1e-12))
         q = (each / np.maximum(each.sum(1, keepdims=True), 1e-300)).mean(0)
     return np.asarray(q)
+
+
+def apart(logits: np.ndarray, known: np.ndarray, alike: bool) -> float:
+    """By these answers, the share of examples that would have to change class for the classes' shares to be the known.
+
+    Args:
+        known: the shares in training.
+        alike: whether all classes counted alike there: then a network answers as if it had seen them equally often.
+    """
+    learned = (known > 0) / np.count_nonzero(known) if alike else known
+    return float(abs(shares(logits, learned) - known).sum() / 2)
 
 
 def _because(plan: Plan, sentence: str) -> Plan:
