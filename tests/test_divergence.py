@@ -13,6 +13,7 @@ from command import here
 from graft.core.codec import from_json, to_json
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Phase, Plan, Report, Row, Run, Task
+from graft.joint import alone
 from graft.seeds import APART, TRIES
 
 ONE = "tiny/shapes"
@@ -103,3 +104,23 @@ def test_the_command_line_tells_each_seed_that_broke(task, photos, tmp_path, cap
     assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 0
     found = from_json(Run, capsys.readouterr().out)
     assert (found.seed, found.notes) == (APART, ("Seed 0 of wild is dead: it never moved.",))
+
+
+@pytest.mark.parametrize("folds", [True, False])
+def test_a_source_row_that_cannot_be_trained_is_told_whatever_is_asked(task, run, folds, monkeypatch) -> None:
+    path = sys.modules["graft.verify"]
+    whole = path.reseeded
+
+    def breaks(one: Task, plan: Plan, seed: int) -> Run:
+        if one.train != sourced.train and one.train != alone(sourced).train:
+            raise TrainingDiverged("The loss is inf.")
+        return whole(one, plan, seed)
+
+    sourced = replace(task, source=task.train, key=f"{task.key}-{folds}")  # the same ones: only who is missing is asked
+    monkeypatch.setattr(path, "reseeded", breaks)
+    monkeypatch.setattr(graft.folds, "SMALL", 400 if folds else 0)
+    exact = (Phase(("head",), solver="exact"),)
+    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=8))
+    assert (report.folds > 0) == folds
+    assert "source_only" in {row.name for row in report.rows}
+    assert "There is no row joint, since it could not be trained: The loss is inf." in report.notes

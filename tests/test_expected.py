@@ -108,6 +108,9 @@ def test_what_proving_takes_is_the_sum_of_its_shares(task: Task, photos: Path) -
     assert foreseen(one, replace(tuned, seconds=8.0), budget) == pytest.approx(2 * scratch + curve + 4 * 8.0)  # 4 alone
     assert foreseen(task, tuned, budget) == pytest.approx(scratch + curve + 2 * 2.0)  # a target: no folds
     assert foreseen(task, replace(tuned, seconds=30.0), budget) == pytest.approx(30.0 + curve + 30.0)
+    both = replace(one, source=one.train)  # two rows more, and two of the three again
+    assert foreseen(both, tuned, budget) == pytest.approx(2 * scratch + curve + 4 * 2.0 + 2 * 5 * 2.0 + 2 * 5 * 2.0)
+    assert foreseen(both, replace(tuned, seconds=30.0), budget) == pytest.approx(30.0 + curve + 2 * 30.0)
 
 
 def test_explain_says_what_proving_takes(photos: Path, tiny_home: Path, capsys: pytest.CaptureFixture) -> None:

@@ -158,6 +158,23 @@ def test_copies_of_quantities_are_left_out_together(home: Path, tmp_path: Path) 
     assert len(both.train) == 240 + 6 * len(task.train)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_little_to_learn_from_is_told(task: Task, count: int) -> None:
+    little = replace(task, source=task.source.select(range(count)), key=f"{task.key}-{count}")
+    assert len(halves(little)[0]) == 1
+    report = graft.verify(little, graft.adapt(little, planned(little, PROBE)), FAST)
+    assert {"joint", "source_only"}.isdisjoint(row.name for row in report.rows)
+    assert any("too little of the source can be learned from" in note for note in report.notes)
+
+
+def test_another_share_that_is_held_out_is_another_task(task: Task) -> None:
+    """Parts of the data's own have one key whatever the seed, and the source is split by it all the same."""
+    other = replace(task, seed=1)
+    for made in (together, alone):
+        assert made(task).train != made(other).train
+        assert made(task).key != made(other).key
+
+
 # ── whether it helps ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -44,15 +44,21 @@ def together(task: Task) -> Task:
     if whose or take("heads", task.head).KIND != "softmax":  # which leaves out copies together without being told
         names = (source.groups or source.ids) * times[0] + (whose or own.ids) * times[1]
         whole = replace(whole, groups=names)
-    return replace(task, train=whole, key=key("joint", task.key))
+    return replace(task, train=whole, key=key("joint", task.key, task.seed))
 
 
 def alone(task: Task) -> Task:
-    """The task with the source alone to train on; the target validates; where nobody is left in it, the target."""
-    return replace(task, train=halves(task)[0] or task.train, key=key("source only", task.key))
+    """The task with the source alone to train on; the target validates; in a fold that leaves nobody, the target."""
+    learned = halves(task)[0]
+    return replace(task, train=learned if len(learned) > 1 else task.train, key=key("source only", task.key, task.seed))
 
 
 ROWS: dict[str, Callable[[Task], Task]] = {"joint": together, "source_only": alone}
+
+
+def rows_for(task: Task) -> dict[str, Callable[[Task], Task]]:
+    """The rows that learn from the source, if there is something to learn from: two examples at least."""
+    return ROWS if len(task.source) and len(halves(task)[0]) > 1 else {}
 
 
 def beside(task: Task, report: Report) -> Report:

@@ -13,7 +13,7 @@ from graft.adapt import adapt, belongs
 from graft.confidence import calibrated
 from graft.core import home
 from graft.core.codec import from_json, to_json
-from graft.core.errors import TrainingDiverged
+from graft.core.errors import DataError, TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Budget, Cost, Part, Plan, Report, Row, Run, Task
@@ -23,7 +23,7 @@ from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
 from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, more, once, over_folds
 from graft.forgetting import forgotten
-from graft.joint import ROWS, beside
+from graft.joint import beside, rows_for
 from graft.meter import Meter
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
@@ -60,19 +60,19 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
 
 
 def foreseen(task: Task, plan: Plan, budget: Budget) -> float:
-    """Wall seconds that this is expected to take of a plan: folds or further seeds, from scratch, and the curve.
+    """Wall seconds that this is expected to take of a plan: folds or further seeds, source data, scratch, the curve.
 
     The baselines, which nobody has timed, come on top.
     """
-    run = Run("", task.key, plan, task.seed, "", (), 0.0, Cost(seconds=plan.seconds))
+    run, plans = Run("", task.key, plan, task.seed, "", (), 0.0, Cost(seconds=plan.seconds)), len(rows_for(task))
     blank, curve = max(plan.seconds, SCRATCH_SHARE * budget.seconds), 2 * CURVE_SHARE * budget.seconds
     if foldable(task, run, budget):  # what is learned from scratch is learned again in folds, for as long together
-        least = (FOLDS - 1) * plan.seconds
-        again = (REPEATS - 1) * FOLDS * plan.seconds if least <= SHARE / 2 * budget.seconds else 0.0
-        return 2 * blank + curve + least + again
+        least, whole = (FOLDS - 1) * plan.seconds, FOLDS * plan.seconds
+        again = sum(at * whole + least <= SHARE / 2 * budget.seconds for at in range(1 + plans)) * (REPEATS - 1)
+        return 2 * blank + curve + least + (plans + again) * whole
     exact = all(phase.solver == "exact" for phase in plan.every)
     afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(plan.seconds, 1e-9))
-    return blank + curve + min(SEEDS - 1, afford) * plan.seconds
+    return blank + curve + (plans + max(0, min(SEEDS - 1, afford - plans))) * plan.seconds
 
 
 def _there(row: Row) -> bool:
@@ -95,11 +95,14 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
-    for sourced, of in ROWS.items() if len(task.source) else ():
+    taught = rows_for(task)
+    if len(task.source) and not taught:
+        broken.append("There are no rows joint and source_only, since too little of the source can be learned from.")
+    for sourced, of in taught.items():
         try:
             others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
-        except TrainingDiverged as error:
-            broken.append(f"There is no row {sourced}, since its training diverged at every seed: {error}")
+        except (TrainingDiverged, DataError) as error:  # at every seed; targets that do not vary
+            broken.append(f"There is no row {sourced}, since it could not be trained: {error}")
     if not several and foldable(task, run, replace(budget, seconds=math.inf)):
         broken.append(
             f"In folds, each of all {len(task.train) + len(task.val) + len(part)} labelled examples would have been "
@@ -110,9 +113,9 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     if several and not wide:  # the seeds that folds were to stand for
         runs, also = _seeds(task, run, budget)
         adapted, broken = _transferred("adapted", task, runs, test), broken + also
-    adapted = replace(adapted, notes=(*adapted.notes, *broken))
     measured = [(entry.row, entry.outcomes) for entry in (adapted, *others)]
     over, (adapted, *others) = wide or (test, [adapted, *others])
+    adapted = replace(adapted, notes=(*adapted.notes, *broken))
     report = forgotten(task, run, beside(task, judged(task, run, runs, adapted, others, over, openings)))
     # The curve and the calibration are of the models that there are, on the test part alone.
     report = charted(task, run, report, part, test.share, measured, CURVE_SHARE * budget.seconds)
@@ -141,7 +144,7 @@ def _seeds(task: Task, run: Run, budget: Budget) -> tuple[list[Run], list[str]]:
     runs, broken = [run], list[str]()
     exact = all(phase.solver == "exact" for phase in run.plan.every)
     afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
-    afford -= len(ROWS) if len(task.source) else 0  # which are runs of the same plan
+    afford -= len(rows_for(task))  # which are runs of the same plan
     for extra in range(1, min(SEEDS, 1 + afford)):
         try:
             runs.append(reseeded(task, run.plan, run.seed + extra))
