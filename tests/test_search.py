@@ -201,6 +201,28 @@ def test_a_trial_that_falls_behind_is_cut_short_and_its_looks_are_counted(fresh,
         assert (counted.calls, again.looks) == (8, found.looks)
 
 
+def test_a_kill_between_the_look_and_the_cut_changes_nothing(fresh, task, evidence) -> None:
+    """The look that the trial is cut short at is written down, and the power goes before that it was."""
+    run = graft.adapt(task, graft.plan(task, evidence, "linear_probe", BUDGET))
+    good, bad = [0.5, 0.6, 0.7, 0.8, 0.9], [0.5, 0.5, 0.5, 0.5, 0.5]  # the fifth look is the last
+    module = importlib.import_module("graft.search")
+
+    def gone(text: str, *words: object) -> None:
+        if "cut short" in str(words[-1]):
+            raise Cut
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "adapt", Counted(task, run, [[0.4], *[good] * 6, bad]))
+        patch.setattr(module, "log", SimpleNamespace(info=gone, warning=gone))
+        with pytest.raises(Cut):
+            graft.search(task, evidence, Budget(seconds=600), trials=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "adapt", Counted(task, run, [[0.4], *[good] * 6, bad]))
+        found = graft.search(task, evidence, Budget(seconds=600), trials=7)
+    assert "1 trials were cut short" in " ".join(found.why)
+    assert found.looks == 1 + 6 * len(good) + 5
+
+
 def test_another_task_is_offered_what_a_search_kept(tiny_home, photos, task, evidence) -> None:
     found = graft.search(task, evidence, Budget(seconds=20), trials=2)
     best = graft.adapt(task, found)

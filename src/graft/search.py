@@ -166,9 +166,10 @@ def _watch(optuna: ModuleType, study: Any, number: int) -> Callable[[int, Epoch]
     known = set(study.trials[number].intermediate_values)
 
     def watch(count: int, epoch: Epoch) -> None:
-        if count in known or not np.isfinite(epoch.val_score):  # told before a kill
+        if not np.isfinite(epoch.val_score):
             return
-        trial.report(epoch.val_score, count)
+        if count not in known:  # else told before a kill, which may have come before it was cut short
+            trial.report(epoch.val_score, count)
         if trial.should_prune():
             raise optuna.TrialPruned(f"cut short at {count} looks, validation {epoch.val_score:.3f}")
 

@@ -1,7 +1,7 @@
 """What becomes of the weights of several runs: shares of each, found on validation, that add up to one.
 
 A choice asks `judge` for the rank (score, negated loss; higher is better) of the network that some shares make. As the
-members themselves are among what it asks for, the outcome ranks no lower than any of them.
+members themselves are among what it asks for, the outcome scores no lower than any of them.
 """
 
 from collections.abc import Callable, Sequence
