@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import graft
-from graft.core.errors import PlanError
+from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Phase, Plan
 from graft.model.mixing import CHOICES, GRID, best, line, mixed, soup
 
@@ -139,6 +139,24 @@ def test_alternatives_share_what_they_freeze(tiny_home: Path, photos: Path, tmp_
     plan = Plan(graft.find(ONE), "classification", "x", ways[0], alternatives=tuple(ways[1:]), choice="soup")
     run = graft.adapt(task, plan)
     assert run.cost.prefix_passes == TUNED.views * len(task.train) + len(task.val)
+
+
+def test_an_alternative_that_diverges_is_left_out(tiny_home: Path, photos: Path) -> None:
+    """Its number stays its own; where none that was trained is left, or a line has lost an end, the plan diverges."""
+    task, short = graft.load(photos), replace(TUNED, steps=8)
+    wild = (HEAD, replace(short, lr=1e30))
+    plan = Plan(graft.find(ONE), "classification", "x", wild, alternatives=((HEAD,), (HEAD, short)), choice="soup")
+    run = graft.adapt(task, plan)
+    assert any(note.startswith("An alternative is left out, since it diverged: The loss is") for note in run.notes)
+    (said,) = [note for note in run.notes if note.startswith("Of 2 alternatives")]
+    assert "number 1" not in said
+    assert "number 2" in said or "number 3" in said
+    trained = [epoch for epoch in run.history if epoch.steps]
+    assert {epoch.phase for epoch in trained} == {4}  # two of the first, one of the second, the head of the third
+    assert graft.adapt(task, plan).notes == run.notes
+    for choice, ways in (("soup", (wild, (HEAD,))), ("line", ((HEAD, short), wild))):
+        with pytest.raises(TrainingDiverged):
+            graft.adapt(task, replace(plan, phases=ways[0], alternatives=ways[1:], choice=choice))
 
 
 def test_faults_of_alternatives_are_said_before_anything_is_run(tiny_home: Path, photos: Path) -> None:

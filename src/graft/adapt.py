@@ -25,7 +25,7 @@ from graft.data.dataset import Dataset, table
 from graft.features import features, sweep
 from graft.learners.supervised import Objective, evaluate, fit, hash_seed, optimiser, predict
 from graft.meter import Meter
-from graft.mix import mix
+from graft.mix import carried_out, mix
 from graft.model.adapters import insert, merge
 from graft.model.chain import Chain, Rest
 from graft.model.checkpoints import Progress, Saved, restore, state_of, unshared
@@ -194,15 +194,16 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
 
 
 def _mixed(task: Task, plan: Plan, seed: int, name: str, place: Path) -> Run:
-    """All alternatives, each a run of its own, and what their weights make by the plan's choice."""
+    """All alternatives, each a run of its own, and what their weights make; one that diverges may be left out."""
     chain, _ = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=False)
     check(plan, chain)  # before the first of them is carried out
-    ways = (plan.phases, *plan.alternatives)
-    runs = [adapt(task, replace(plan, phases=way, alternatives=(), choice="best"), seed) for way in ways]
+    bare = replace(plan, alternatives=(), choice="best")
+    runs, broken = carried_out(plan, lambda way: adapt(task, replace(bare, phases=way), seed))
     weighed = weights(task, plan.phases[-1], examples(task, task.train, plan.backbone, seed))
     aim = Objective(take("heads", task.head), task.metric, weighed, 0.0, task.outputs)
     run, state = mix(task, plan, chain, runs, aim)
-    return _kept(task, replace(run, key=name, weights=str(place / "weights.safetensors")), state)
+    where = str(place / "weights.safetensors")
+    return _kept(task, replace(run, key=name, weights=where, notes=(*run.notes, *broken)), state)
 
 
 def _kept(task: Task, run: Run, state: dict[str, torch.Tensor]) -> Run:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from graft.build import examples, form_here
 from graft.core import figures
 from graft.core.costs import boundary
-from graft.core.nouns import Cost, Epoch, Plan, Run, Task
+from graft.core.errors import TrainingDiverged
+from graft.core.nouns import Cost, Epoch, Phase, Plan, Run, Task
 from graft.features import features
 from graft.learners.supervised import Objective, evaluate, predict
 from graft.meter import Meter
@@ -20,6 +21,24 @@ from graft.model.chain import Chain
 from graft.model.mixing import CHOICES, Rank, Shares, State, mixed
 
 log = logging.getLogger("graft")
+
+
+def carried_out(plan: Plan, adapted: Callable[[tuple[Phase, ...]], Run]) -> tuple[list[Run], list[str]]:
+    """The runs of the plan's alternatives, and a sentence on each that diverged and is left out.
+
+    Raises:
+        TrainingDiverged: no other that was trained is there, or a line has lost an end.
+    """
+    runs, told = list[Run](), list[str]()
+    for way in (plan.phases, *plan.alternatives):
+        try:
+            runs.append(adapted(way))
+        except TrainingDiverged as error:
+            last = error
+            told.append(f"An alternative is left out, since it diverged: {error}")
+    if told and (plan.choice == "line" or all(p.solver == "exact" for run in runs for p in run.plan.phases)):
+        raise last
+    return runs, told
 
 
 def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Objective) -> tuple[Run, State]:
@@ -35,9 +54,11 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
     prefix, rest = chain.split(lowest if plan.pretrained else 0, form_here(plan.form))
     val = features(prefix, examples(task, task.val, plan.backbone, runs[0].seed))
     starts = list(accumulate((len(way) for way in ways), initial=0))
-    history = [replace(e, phase=at + e.phase) for run, at in zip(runs, starts, strict=False) for e in run.history]
+    numbers = [ways.index(run.plan.phases) for run in runs]  # one that diverged is missing
+    history = [
+        replace(e, phase=starts[at] + e.phase) for run, at in zip(runs, numbers, strict=True) for e in run.history
+    ]
     seen: dict[Shares, Rank] = {}
-
     finish = getattr(objective.head, "finish", None)
 
     def made(shares: Shares) -> None:
@@ -57,7 +78,7 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
         return seen[shares]
 
     shares = CHOICES[plan.choice](len(runs), judge)
-    said = _said(plan, shares, judge(shares)[0], runs, task.metric)
+    said = _said(plan, shares, judge(shares)[0], runs, numbers, task.metric)
     log.info("%s", said)
     notes = tuple(dict.fromkeys((said, *(note for run in runs for note in run.notes))))
     run = replace(
@@ -68,10 +89,11 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
     return run, chain.network.state_dict()
 
 
-def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], metric: str) -> str:
+def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], numbers: Sequence[int], metric: str) -> str:
     """What was chosen, beside what the others reached."""
     each = ", ".join(figures.plain(run.score, metric) for run in runs)
-    parts = [f"{100 * share:.0f} % of number {at + 1}" for at, share in enumerate(shares) if share]
+    each_share = zip(shares, numbers, strict=True)
+    parts = [f"{100 * share:.0f} % of number {at + 1}" for share, at in each_share if share]
     kept = " and ".join(parts) if len(parts) > 1 else parts[0].removeprefix("100 % of ")
     return (
         f"Of {len(runs)} alternatives ({plan.choice}), {kept} was kept by validation, {figures.plain(score, metric)}; "
