@@ -222,9 +222,13 @@ def test_an_earlier_run_is_asked_about_its_own_task(tiny_home: Path, photos: Pat
     gentle = (Phase(("head", "stages[3:]"), steps=40, lr=3e-3, patience=99),)
     earlier = graft.adapt(first, planned(first, gentle))
     second = graft.load(few)
+    looks = tiny_home / "openings" / f"{first.key}.txt"
+    probed = graft.verify(second, graft.adapt(second, planned(second, PROBE, f"checkpoint/{earlier.key}")), FAST)
+    assert (probed.forgetting, looks.exists()) == ((0, 0, 0), False)  # said without a look
     run = graft.adapt(second, planned(second, HARD, f"checkpoint/{earlier.key}"))
     report = graft.verify(second, run, FAST)
     assert len(report.forgetting) == 3
+    assert "forgets" in looks.read_text()
     assert any(f"{len(first.test)} held-out source examples" in note for note in report.notes)
     assert not graft.verify(second, graft.adapt(second, planned(second, PROBE)), FAST).forgetting  # no source is known
     shutil.rmtree(place)

@@ -34,12 +34,14 @@ def forgotten(task: Task, run: Run, report: Report) -> Report:
 
     Not told where the backbone has seen the held-out examples, or what they were read from is gone.
     """
-    old = _source(task, run)
-    if old is None or take("heads", task.head).ROWS or take("heads", old.head).ROWS:
+    known = _known(task, run)
+    if known is None or take("heads", task.head).ROWS or take("heads", known.head).ROWS:
         return report
     if untouched(run.plan):
         note = "Adapting cost the source nothing: no weight of the backbone has changed."
         return replace(report, forgetting=(0.0, 0.0, 0.0), notes=(*report.notes, note))
+    if (old := _source(task, run, known)) is None:
+        return report
     try:
         before, after = (_probed(task, run, old, adapted) for adapted in (False, True))
     except GraftError as error:
@@ -62,22 +64,26 @@ def untouched(plan: Plan) -> bool:
     return all(set(p.train) == {"head"} and not any(hasattr(f, "settle") for f, _ in chosen(p)) for p in plan.every)
 
 
-def _source(task: Task, run: Run) -> Task | None:
-    """The source as a task of its own: what its probe learns from, and for a test part what nothing learned from."""
+def _known(task: Task, run: Run) -> Task | None:
+    """The task that knows the source: this one, where it has source data, or that of the run that the backbone is."""
     backbone = run.plan.backbone
     if len(task.source):
+        return task
+    earlier = finished(backbone.id.removeprefix("checkpoint/")) if backbone.id.startswith("checkpoint/") else None
+    found = home.recall("load", earlier.task, Task) if earlier else None
+    return found if found and suited(find(backbone.id), found).input == backbone.input else None
+
+
+def _source(task: Task, run: Run, known: Task) -> Task | None:
+    """The source as a task of its own: what its probe learns from, and for a test part what nothing learned from."""
+    if known is task:
         train, held = halves(task)
         old = replace(task, train=train, val=Part())
-    elif (earlier := finished(backbone.id.removeprefix("checkpoint/"))) and backbone.id.startswith("checkpoint/"):
-        found = home.recall("load", earlier.task, Task)
-        if found is None or suited(find(backbone.id), found).input != backbone.input:
-            return None
-        reason = f"verify: what adapting it further to {task.name} forgets, {run.key}"
-        opened(found, reason)
-        old, train, held = found, found.train, found.test.open(reason)
     else:
-        return None
-    seen = learned(backbone) | task.train.marks | task.val.marks
+        reason = f"verify: what adapting it further to {task.name} forgets, {run.key}"
+        opened(known, reason)
+        old, train, held = known, known.train, known.test.open(reason)
+    seen = learned(run.plan.backbone) | task.train.marks | task.val.marks
     held = _some(held.select(row for row, id in enumerate(held.ids) if id not in seen))
     return replace(old, train=_some(train), test=Sealed(held)) if len(held) >= FEWEST else None
 
