@@ -156,6 +156,9 @@ def test_copies_of_quantities_are_left_out_together(home: Path, tmp_path: Path) 
     assert len(task.source) == 300
     assert kept_apart(both.train, both.val) == both.train.ids
     assert len(both.train) == 240 + 6 * len(task.train)
+    one = lambda part: replace(part, groups=("one",) * len(part))  # noqa: E731
+    mixed = together(replace(task, train=one(task.train), val=one(task.val), source=one(task.source)))
+    assert kept_apart(mixed.train, mixed.val) == mixed.train.ids  # people are in both parts anyway; copies are not
 
 
 @pytest.mark.parametrize("count", [1, 2])

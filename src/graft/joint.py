@@ -42,7 +42,7 @@ def together(task: Task) -> Task:
     whole = joined(*(replace(p, groups=()) for p, n in zip((source, own), times, strict=True) for _ in range(n)))
     whose = kept_apart(task.train, task.val)
     if whose or take("heads", task.head).KIND != "softmax":  # which leaves out copies together without being told
-        names = (source.groups or source.ids) * times[0] + (whose or own.ids) * times[1]
+        names = ((source.groups if whose else ()) or source.ids) * times[0] + (whose or own.ids) * times[1]
         whole = replace(whole, groups=names)
     return replace(task, train=whole, key=key("joint", task.key, task.seed))
 
