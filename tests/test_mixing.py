@@ -34,9 +34,12 @@ def test_no_choice_ranks_below_a_member(scores: list[int], seed: int) -> None:
     for name, choose in CHOICES.items():
         count = len(scores)
         if name != "line" or count == 2:
-            kept = choose(count, judge)
+            kept = choose(count, judge, 1.0)
             assert len(kept) == count
-            assert judge(kept)[0] >= max(scores), name
+            if name == "sure":
+                assert kept[-1] == (max(scores) <= scores[-1] + 1)
+            else:
+                assert judge(kept)[0] >= max(scores), name
 
 
 def test_the_soup_is_stirred_from_the_best_down() -> None:
@@ -81,11 +84,13 @@ def test_a_plan_with_alternatives(choice: str, tiny_home: Path, photos: Path) ->
     plan = Plan(graft.find(ONE), "classification", "by hand", ways[0], alternatives=tuple(ways[1:]), choice=choice)
     run = graft.adapt(task, plan, seed=1)
     alone = [graft.adapt(task, Plan(plan.backbone, plan.head, "one", way), seed=1) for way in ways]
-    assert run.score >= max(one.score for one in alone)
+    error = (alone[-1].score * (1 - alone[-1].score) / len(task.val)) ** 0.5
+    ahead = max(one.score for one in alone) > alone[-1].score + error
+    assert run.score >= max(one.score for one in alone) or (choice == "sure" and not ahead)
     looks = [epoch for epoch in run.history if epoch.phase == len(plan.every)]
     assert len(looks) >= len(ways), "looks at validation are not counted"
     assert len(run.history) == len(looks) + sum(len(one.history) for one in alone)
-    assert max(epoch.val_score for epoch in looks) == run.score
+    assert max(epoch.val_score for epoch in looks) == run.score or choice == "sure"
     assert (len(looks) == len(GRID)) or choice != "line"
     assert "was kept by validation" in run.notes[0]
     from graft.adapt import logits
@@ -112,7 +117,7 @@ def test_thresholds_are_those_of_the_mixture(choice: str, tiny_home: Path, photo
     task = graft.load(tmp_path / "t.csv", head="multilabel")
     other = Phase(("head", "stages[3:]"), steps=40, lr=1e-2, patience=100)
     plan = Plan(graft.find(ONE), "multilabel", "own", (TUNED,), alternatives=((other,),), choice=choice)
-    even = {"soup": lambda count, judge: judge((0.5, 0.5)) and (0.5, 0.5), "line": lambda *_: (0.3, 0.7)}[choice]
+    even = {"soup": lambda count, judge, *_: judge((0.5, 0.5)) and (0.5, 0.5), "line": lambda *_: (0.3, 0.7)}[choice]
     monkeypatch.setitem(CHOICES, choice, even)
     run, shares = graft.adapt(task, plan, 3), even(2, lambda shares: (1.0, 0.0))
     states = [load_file(graft.adapt(task, replace(plan, phases=way, alternatives=(), choice="best"), 3).weights)

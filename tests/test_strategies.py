@@ -122,6 +122,19 @@ def test_auto_goes_by_time_and_distance(slow: float, seconds: float, apart: floa
         assert "with 300 training examples, 100 of the rarest class" in made.why[0]
 
 
+def test_auto_trusts_few_validation_examples_little(tiny_home: Path, photos: Path) -> None:
+    """Ten of them: the probe is kept, unless tuning is a standard error better."""
+    task = graft.load(photos)
+    evidence = graft.rank(task, [ONE], Budget(seconds=60))[0]
+    room = replace(evidence.stage_curve[-1], score=0.6, error=0.05)
+    made = plan(task, replace(evidence, stage_curve=(*evidence.stage_curve[:-1], room)), "auto", Budget(seconds=60))
+    assert (made.strategy, made.choice) == ("lp_ft", "sure")
+    assert made.alternatives == ((made.phases[0],),)
+    assert "the probe is kept unless tuning is a standard error better" in made.why[0]
+    run = graft.adapt(task, made)
+    assert "(sure)" in run.notes[0]
+
+
 def test_passes_go_before_depth() -> None:
     """The stage below could learn as well, but not for as many passes as are wanted."""
     task, evidence = measured(300, 3, 100, 1, 0.5)

@@ -24,7 +24,7 @@ from graft.core.shelf import take
 from graft.data.splits import folded, split
 from graft.entries import Answers, Entry, Test, asked, complete, widened
 from graft.rank import learned
-from graft.seeds import reseeded
+from graft.seeds import APART, TRIES, reseeded
 
 FOLDS = 5  # of which the test part is one: it is a fifth of what there is
 REPEATS = 2  # of the folds, where the budget allows: they tell how much hangs on who is learned from
@@ -110,9 +110,9 @@ def over_folds(
         rounds, spent = folds(task, part, repeat), 0.0
         if not rounds and not repeat:
             return None
-        # The dearest last: where time for another repetition is short, it is what goes without.
-        for number in sorted(range(len(entries)), key=took.__getitem__) if rounds else ():
-            if repeat and spent + took[number] > SHARE / 2 * budget.seconds:
+        # The adapted one first, since gains are of pairs; the dearest last, which goes without where time is short.
+        for number in sorted(range(len(entries)), key=lambda at: (at > 0, took[at])) if rounds else ():
+            if repeat and spent + took[number] * FOLDS / (FOLDS - 1) > SHARE / 2 * budget.seconds:
                 break
             one = entries[number]
             each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
@@ -128,10 +128,11 @@ def over_folds(
 def once(task: Task, plan: Plan, seed: int) -> Answers:
     """What a run of the plan answers for the task's test part; the run is not kept, since nothing may start from it."""
     fold = seed + int(task.key[:4], 16)  # another seed for every fold
+    seeds = (seed, *(fold + at * APART for at in range(TRIES)))
     run = reseeded(task, plan, fold)
     answers = complete(task, run, task.test.part)
     ways = [replace(plan, phases=way, alternatives=(), choice="best") for way in (plan.phases, *plan.alternatives)]
-    for name in {run.key, *(run_key(task, way, seed) for way in (plan, *ways) for seed in (fold, run.seed))}:
+    for name in {run.key, *(run_key(task, way, seed) for way in (plan, *ways) for seed in seeds)}:
         shutil.rmtree(home.folder("runs", name), ignore_errors=True)
     return answers
 

@@ -77,7 +77,9 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
             history.append(Epoch(starts[-1], len(seen), 0, np.nan, np.nan, loss, score, 0.0, spent))
         return seen[shares]
 
-    shares = CHOICES[plan.choice](len(runs), judge)
+    sure = runs[-1].score  # of a share, what chance alone makes of it on so many examples
+    error = (max(sure * (1 - sure), 0.0) / len(task.val)) ** 0.5 if figures.is_share(task.metric) else 0.0
+    shares = CHOICES[plan.choice](len(runs), judge, error)
     said = _said(plan, shares, judge(shares)[0], runs, numbers, task.metric)
     log.info("%s", said)
     notes = tuple(dict.fromkeys((said, *(note for run in runs for note in run.notes))))

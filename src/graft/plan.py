@@ -28,6 +28,7 @@ BOUNDS = (
 CHOICES = {
     "best": "the one that is best on validation is kept",
     "soup": "those whose mean is no worse on validation are averaged",
+    "sure": "the last is kept, unless another is a standard error better on validation",
     "line": "the point between the two that is best on validation is kept",
 }
 SELECTORS, SOLVERS, OBJECTIVES = ("head", "norm", "bias"), ("adamw", "exact"), ("head", "contrastive")

@@ -129,7 +129,7 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
     if report.looks:
         found.append(
             f"Validation was looked at {report.looks} times to choose epochs, rates and plans: its scores promise a "
-            "little too much, those of the test part do not."
+            "little too much."
         )
     if test.folds:
         found += _folds(task, test)

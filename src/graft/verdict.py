@@ -58,7 +58,8 @@ def judged(
     nearly = (min(_error(row), NEAR) if bounded else _error(row) for row in rows.values())
     better = [row for row, near in zip(rows.values(), nearly, strict=True) if -row.gain[0] > near and _ships(row.name)]
     if blank(run):  # nothing speaks for it but its score
-        better = [rows["adapted"], *(row for row in done if _ships(row.name))]
+        taught = [row for row in rows.values() if row.name in ("joint", "source_only")]
+        better = [rows["adapted"], *taught, *(row for row in done if _ships(row.name))]
     ships = min(better, key=lambda row: row.gain[0]).name if better else "adapted"
     beaten = {entry.row.name: entry for entry in others}[reference.name]
     count = len(test.part)

@@ -189,7 +189,7 @@ class Plan:
     store_bytes: int = 0  # expected growth of the feature store
     pretrained: bool = True  # False: the same architecture from random weights
     alternatives: tuple[tuple[Phase, ...], ...] = ()  # to `phases`: each is carried out as well, as a run of its own
-    choice: str = "best"  # of their weights, by validation; or what they are mixed by: "soup", "line"
+    choice: str = "best"  # of their weights, by validation; "sure"; or what they are mixed by: "soup", "line"
     why: tuple[str, ...] = ()
     looks: int = 0  # how often validation was used to choose this plan
     suspects: tuple[Suspect, ...] = ()  # of the evidence, for whoever reads the report

@@ -12,6 +12,7 @@ FEW = 8  # examples of the rarest class: below, a validation part cannot tell tu
 FEW_IN_ALL = 40  # the same where examples are of no one class
 KIND = ("text", "classification")
 FEWEST, MOST_FEW = 5, 64  # examples of the rarest class between which contrastive tuning of texts pays
+TELLING = 50  # validation examples: of fewer, the best of many looks is more often luck than a gain
 FAR = 1.0  # proxy A-distance of training and validation part from which tuning is held back: halfway to wholly apart
 
 
@@ -22,6 +23,8 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     """
     name, why = _chosen(task, evidence, budget)
     made: Plan = function("strategies", name)(task, evidence, budget)
+    if name == "lp_ft" and len(task.val) < TELLING:
+        made = replace(made, alternatives=((exact_head(task),),), choice="sure")
     return replace(made, why=(why, *made.why))
 
 
@@ -64,6 +67,11 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget) -> tuple[str, str]:
         return "wise_ft", (
             f"{found} But training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart), "
             "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
+        )
+    if len(task.val) < TELLING:
+        return "lp_ft", (
+            f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
+            "the probe is kept unless tuning is a standard error better."
         )
     several = function("strategies", "soup")(task, evidence, budget)
     if seconds(task, evidence, several.every) + OPENING * len(several.alternatives) > time:
