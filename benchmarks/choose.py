@@ -1,6 +1,6 @@
 """Does `auto` choose well? It beside the strategies that it chooses from, on the ten tasks of tasks.json.
 
-    python benchmarks/choose.py DATA --draws 3 --budget 2m
+    python benchmarks/choose.py DATA --draws 3 --budget 4m
 
 DATA holds a folder of class folders for each name of tasks.json: textile, cells, small, digits, news, reviews;
 benchmarks/README.md says which packages they come from. The tasks were written down before the rule was. In every draw
@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first draw")
     parser.add_argument("--budget", type=_seconds, default=120.0, help="of each strategy's plan, such as 2m")
     parser.add_argument("--only", default="", help="tasks whose name begins so")
     args = parser.parse_args()
@@ -39,9 +40,8 @@ def main() -> None:
     near = []
     for task in tasks:
         if task["name"].startswith(args.only):
-            draws = [
-                draw(args.data / task["data"], task, graft.Budget(seconds=args.budget), s) for s in range(args.draws)
-            ]
+            seeds, budget = range(args.first, args.first + args.draws), graft.Budget(seconds=args.budget)
+            draws = [draw(args.data / task["data"], task, budget, seed) for seed in seeds]
             near.append(compared(task["name"], draws))
     print(f"auto is at most half a point below the best on {sum(near)} of {len(near)} tasks")
 
