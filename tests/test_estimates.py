@@ -274,7 +274,13 @@ def test_nce_worked() -> None:
 
 
 def test_nce_refuses_what_does_not_fit() -> None:
-    for z, y, says in (([], [], "of none"), ([0, 1], [0], "one label a row"), ([0.0, np.nan], [0, 1], "not finite")):
+    for z, y, says in (
+        ([], [], "source_labels"),
+        ([0, 1], [0], "one label a row"),
+        ([0.0, np.nan], [0, 1], "of 2 source_labels are not finite"),
+        ([[0.9, 0.1], [0.2, 0.8]], [0, 1], r"NCE needs source_labels \(N,\).* argmax"),
+        (["a", None], [0, 1], "1 of 2 source_labels are missing"),
+    ):
         with pytest.raises(DataError, match=says):
             nce(z, y)
 

@@ -147,11 +147,13 @@ def test_the_strength_follows_the_signal() -> None:
 
 
 def test_the_metric_has_a_say_in_the_strength() -> None:
-    y = (np.arange(300) % 10 == 0).astype(int)
-    for seed in (1, 2, 5):
+    y, steps = (np.arange(300) % 10 == 0).astype(int), []
+    for seed in range(6):
         x = np.random.default_rng(seed).normal(size=(300, 40))
         x[:, :8] += 0.6 * y[:, None]  # weak enough that the best calibrated head all but forgets the rare class
-        assert fit(x, y, 2, metric="balanced_accuracy").strength < fit(x, y, 2).strength
+        steps.append(np.log10(fit(x, y, 2, metric="balanced_accuracy").strength / fit(x, y, 2).strength))
+    assert max(steps) < 1e-9
+    assert np.mean(steps) < -0.25
 
 
 def test_classes_of_one_example_do_not_drive_the_strength() -> None:

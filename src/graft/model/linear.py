@@ -28,6 +28,7 @@ PATH = tuple(10.0 ** (-step / 2) for step in range(2, 11))  # strong to weak; ov
 PATIENCE = 2  # strengths in a row without a better held-out log-loss, after which weaker ones are not tried
 FLOOR = 0.1  # share of the columns that vary too little for their own spread to be trusted as a scale
 ROUGH, EXACT = 1e-4, 1e-7  # largest entry of the gradient, scaled by curvature: to compare strengths, to return
+DIGITS = 9  # to which rows are compared where they are dealt to folds: further ones are rounding
 BLOCK = 4096  # rows per sweep of the objective: bounds its memory
 
 
@@ -150,17 +151,25 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
 def folded(x: Array, y: Labels, folds: int, seed: int) -> Labels:
     """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set.
 
-    Copies go together, else a head would be asked for what it has learned by heart; unless there is little but copies.
+    The seed shuffles ranks by the distance to the mean, which no rotation, unit or offset changes; rows as far from it
+    come in the order of a hash, for which each column's range is taken as its unit. Copies go together, else a head
+    would be asked for what it has learned by heart; unless there is little but copies.
     """
+    far = np.linalg.norm(x - x.mean(0), axis=1)
+    far = np.round(far / (far.mean() or 1.0), DIGITS)
+    low, span = x.min(0), np.ptp(x, axis=0)
+    inside = np.round((x - low) / np.where(span > 0, span, 1.0), DIGITS)
     odd = np.random.default_rng(seed).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    content = (x + 0.0).view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order; columns of zeros add nothing
+    content = inside.view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order; constant columns add nothing
+    order = np.lexsort((content, far, y))
+    far, content, label = far[order], content[order], y[order]
+    new = np.append(True, (content[1:] != content[:-1]) | (far[1:] != far[:-1]) | (label[1:] != label[:-1]))
+    drawn = np.lexsort((np.random.default_rng(seed).permutation(new.sum()), label[new]))
+    place = np.argsort(drawn)[np.cumsum(new) - 1]  # of a row's copies together
+    if new.sum() < folds * len(np.unique(y)):
+        place = np.argsort(np.argsort(place, kind="stable"))
     fold = np.empty(len(y), np.int64)
-    order = np.lexsort((content, y))
-    new = (content[order][1:] != content[order][:-1]) | (y[order][1:] != y[order][:-1])
-    group = np.concatenate([[0], np.cumsum(new)])
-    if group[-1] + 1 < folds * len(np.unique(y)):
-        group = np.arange(len(y))
-    fold[order] = group % min(folds, len(y))
+    fold[order] = place % min(folds, len(y))
     return fold
 
 

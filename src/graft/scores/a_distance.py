@@ -16,6 +16,6 @@ def a_distance(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
     Raises:
         DataError: fewer than two rows, columns that differ, or values that are not finite.
     """
-    x, y = sets(a, b)
+    x, y, _ = sets(a, b)
     both = in_order(np.concatenate([x, y]))
     return distance(both[: len(x)], both[len(x) :], seed)[0]

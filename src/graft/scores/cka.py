@@ -5,7 +5,7 @@ from numpy.typing import ArrayLike
 
 from graft.core.errors import DataError
 from graft.model.gram import centred
-from graft.model.rows import Array, rows
+from graft.model.rows import Array, rows, unit
 
 
 def cka(a: ArrayLike, b: ArrayLike, debiased: bool = False) -> float:
@@ -27,7 +27,7 @@ def cka(a: ArrayLike, b: ArrayLike, debiased: bool = False) -> float:
         raise DataError(f"CKA compares two backbones on the same examples, not on {len(x)} and {len(y)}.")
     if debiased and len(x) < 4:
         raise DataError(f"Debiased CKA needs at least 4 examples, not {len(x)}.")
-    x, y, criterion = centred(x), centred(y), _debiased if debiased else _shared
+    x, y, criterion = centred(unit(x)[0]), centred(unit(y)[0]), _debiased if debiased else _shared
     own = criterion(x, x), criterion(y, y)
     return float(criterion(x, y) / np.sqrt(own[0] * own[1])) if min(own) > 0 else 0.0
 

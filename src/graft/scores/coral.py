@@ -3,7 +3,7 @@
 from numpy.typing import ArrayLike
 
 from graft.model.gram import gram
-from graft.model.rows import sets
+from graft.model.rows import magnified, sets
 
 
 def coral(a: ArrayLike, b: ArrayLike) -> float:
@@ -11,8 +11,9 @@ def coral(a: ArrayLike, b: ArrayLike) -> float:
 
     Shape: a (N, D), b (M, D). Range: 0, where they are alike, up; in the features' unit to the fourth power.
     Raises:
-        DataError: fewer than two rows, columns that differ, or values that are not finite.
+        DataError: fewer than two rows, columns that differ, values that are not finite, or a unit whose fourth power no
+            number holds.
     """
-    x, y = sets(a, b)
+    x, y, k = sets(a, b)
     apart = gram(x, x.mean(0)) / (len(x) - 1) - gram(y, y.mean(0)) / (len(y) - 1)
-    return float((apart**2).sum() / (4 * x.shape[1] ** 2))
+    return magnified(float((apart**2).sum() / (4 * x.shape[1] ** 2)), 4 * k)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from graft.model.rows import sets
+from graft.model.rows import magnified, sets
 
 
 def frechet(a: ArrayLike, b: ArrayLike) -> float:
@@ -14,11 +14,12 @@ def frechet(a: ArrayLike, b: ArrayLike) -> float:
 
     Shape: a (N, D), b (M, D). Range: 0, where they are alike, up; in the features' unit squared.
     Raises:
-        DataError: fewer than two rows, columns that differ, or values that are not finite.
+        DataError: fewer than two rows, columns that differ, values that are not finite, or a unit whose square no
+            number holds.
     """
-    x, y = sets(a, b)
+    x, y, k = sets(a, b)
     means = x.mean(0) - y.mean(0)
     x, y = ((one - one.mean(0)) / np.sqrt(len(one) - 1) for one in (x, y))
     a, b = (np.asarray(np.linalg.qr(one, mode="r")) for one in (x, y))  # (≤ D, D), with the same covariance
     shared = np.linalg.svd(a @ b.T, compute_uv=False).sum()
-    return max(float((means**2).sum() + (x**2).sum() + (y**2).sum() - 2 * shared), 0.0)
+    return magnified(max(float((means**2).sum() + (x**2).sum() + (y**2).sum() - 2 * shared), 0.0), 2 * k)

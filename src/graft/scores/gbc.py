@@ -1,12 +1,15 @@
 """Gaussian Bhattacharyya coefficient (Pándy et al., 2022, arXiv 2111.12780): how far the classes overlap."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from graft.model.gram import sums
-from graft.model.rows import labelled
+from graft.model.rows import classes, rows, unit
 
 FLOOR = 1e-4  # least variance: a class of one row has none
+WIDEST = 450  # powers of two that features' unit is from 1: beyond them the least variance is all or nothing
 
 
 def gbc(features: ArrayLike, labels: ArrayLike, spherical: bool = False) -> float:
@@ -22,10 +25,13 @@ def gbc(features: ArrayLike, labels: ArrayLike, spherical: bool = False) -> floa
     Raises:
         DataError: fewer than two rows, or values that are not finite.
     """
-    f, y, sizes = labelled(features, labels)
+    f = rows(features, "features")
+    y, sizes = classes(labels, len(f))
+    f, k = unit(f)
+    floor = math.ldexp(FLOOR, -2 * min(max(k, -WIDEST), WIDEST))
     centre = f.mean(0)  # large offsets would cancel in the variances
     means = sums(f - centre, y, len(sizes)) / sizes[:, None]
-    own = np.maximum(sums((f - centre - means[y]) ** 2, y, len(sizes)) / sizes[:, None], FLOOR)
+    own = np.maximum(sums((f - centre - means[y]) ** 2, y, len(sizes)) / sizes[:, None], floor)
     if spherical:
         own = np.repeat(own.mean(1, keepdims=True), f.shape[1], axis=1)
     overlap, logs = 0.0, np.log(own).sum(1)

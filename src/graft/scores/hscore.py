@@ -19,22 +19,21 @@ def hscore(features: ArrayLike, labels: ArrayLike, shrink: bool = False) -> floa
     Args:
         shrink: with the covariance (1 - a) cov(f) + a tr(cov(f)) / D · I of Ledoit & Wolf (2004), over N as they
             define it, the whole times 1 - a (Ibrahim et al., 2021, arXiv 2110.06893): for few rows. It sees the scale
-            of single columns.
+            of single columns. The classes' covariance stays over N - 1, as in the published values.
 
-    Shape: features (N, D), labels (N,). Range: 0 to min(D, C - 1); rotating or scaling the features changes nothing,
-    nor, without `shrink`, any other invertible linear map.
+    Shape: features (N, D), labels (N,). Range: 0 to min(D, C - 1), with `shrink` to N / (N - 1) times as much; rotating
+    or scaling the features changes nothing, nor, without `shrink`, any other invertible linear map.
     Raises:
         DataError: fewer than two rows, or values that are not finite.
     """
-    given = np.asarray(features)
-    f, y, sizes = labelled(given, labels)
+    f, y, sizes = labelled(features, labels)
     if shrink:
         return _shrunk(centred(f), y, sizes)
     if f.shape[1] < len(f) and (found := _by_cholesky(f, y, sizes)) is not None:
         return found
     z = centred(f)
     squares, held = along(z / z.std(0), y, len(sizes))
-    return float((held / sizes)[squares > _rounding(f[:, varying(f)], given.dtype) ** 2].sum())
+    return float((held / sizes)[squares > _rounding(f[:, varying(f)], np.asarray(features).dtype) ** 2].sum())
 
 
 def _rounding(f: Array, given: np.dtype) -> float:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from graft.core.errors import DataError
-from graft.model.rows import classes
+from graft.model.rows import array, classes
 
 
 def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
@@ -14,12 +14,16 @@ def nce(source_labels: ArrayLike, labels: ArrayLike) -> float:
 
     Shape: source_labels (N,), labels (N,). Range: -H(labels), where they are independent, to 0.
     Raises:
-        DataError: no rows, or lengths that differ.
+        DataError: no rows, more than one source label a row, missing labels, or lengths that differ.
     """
-    count = np.size(source_labels)
-    if not count:
-        raise DataError("NCE needs the source labels of at least one example, not of none.")
-    z, there = classes(source_labels, count)
+    given = array(source_labels, "source_labels")
+    if given.ndim != 1 or not given.size:
+        raise DataError(
+            f"NCE needs source_labels (N,), one for each example, not an array of shape {given.shape}: of a source "
+            "model's probabilities take the argmax of each row, or call leep with them."
+        )
+    count = len(given)
+    z, there = classes(given, count, "source_labels")
     y, sizes = classes(labels, count)
     joint = np.zeros((len(there), len(sizes)))
     np.add.at(joint, (z, y), 1.0)

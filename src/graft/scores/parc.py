@@ -13,8 +13,11 @@ AXES = 32  # principal components that wider features are reduced to, as in the 
 def parc(features: ArrayLike, labels: ArrayLike) -> float:
     """100 times Spearman's correlation, over pairs of rows, of 1 - corr(features) with 1 - corr(one-hot labels).
 
-    Columns are standardised first; features of more than 32 columns are first reduced to their 32 principal components,
-    each signed so that its farthest row lies at the positive end. A row that does not vary correlates with none.
+    Columns are standardised first; features of more than 32 columns that vary are first reduced to their 32 principal
+    components, each signed so that its farthest row lies at the positive end: then a rotation changes nothing. Of up to
+    32 columns nothing is to be reduced (the authors' code refuses fewer), and turning them would make narrow directions
+    count like wide ones: they stay as they are, and a rotation changes the score. A row that does not vary correlates
+    with none.
     All pairs are held in memory: 2,000 rows take 0.1 GB, twice as many four times that.
 
     Shape: features (N, D), labels (N,). Range: -100 to 100; 0 for one class.

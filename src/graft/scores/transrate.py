@@ -4,9 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from graft.model.gram import centred
-from graft.model.rows import Array, labelled
+from graft.model.rows import Array, classes, rows, unit
 
 PRECISION = 1e-4  # ε of the paper: the squared error to which features are coded
+EPSILON = np.finfo(np.float64).eps
 
 
 def transrate(features: ArrayLike, labels: ArrayLike) -> float:
@@ -20,12 +21,15 @@ def transrate(features: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         DataError: fewer than two rows, or values that are not finite.
     """
-    f, y, sizes = labelled(features, labels)
-    z = centred(f)
-    within = sum(size * _rate(z[y == label]) for label, size in enumerate(sizes)) / len(z)
-    return max(_rate(z) - float(within), 0.0)
+    f, k = unit(rows(features, "features"))
+    y, sizes = classes(labels, len(f))
+    z, scale = centred(f), 2 * k * np.log(2) - np.log(PRECISION)
+    within = sum(size * _rate(z[y == label], scale) for label, size in enumerate(sizes)) / len(z)
+    return max(_rate(z, scale) - float(within), 0.0)
 
 
-def _rate(z: Array) -> float:
-    small = z @ z.T if z.shape[1] > len(z) else z.T @ z  # both have the same determinant
-    return float(np.linalg.slogdet(np.eye(len(small)) + small / (len(z) * PRECISION))[1]) / 2
+def _rate(z: Array, scale: float) -> float:
+    """From the eigenvalues, whose logarithms no unit makes overflow; what rounding leaves of lost rank is no nats."""
+    squares = np.linalg.eigvalsh(z @ z.T if z.shape[1] > len(z) else z.T @ z)
+    squares = squares[squares > max(z.shape) * EPSILON * squares.max(initial=0.0)]
+    return float(np.logaddexp(0.0, np.log(squares / len(z)) + scale).sum()) / 2
