@@ -125,6 +125,18 @@ def test_mmd_of_one_distribution_is_zero_in_the_mean_where_unbiased() -> None:
     assert mmd(draws[0][0], draws[0][0] + 100, sigma=1) < 2
 
 
+def test_mmd_at_any_magnitude() -> None:
+    a, b = two(12, 9, 4)
+    for scale in (2.0**200, 2.0**-300, 2.0**900):
+        assert mmd(scale * a, scale * b) == mmd(a, b)
+        assert mmd(scale * a, scale * b, sigma=scale * 0.7) == mmd(a, b, sigma=0.7)
+    assert mmd(1e200 * a, 1e200 * b, sigma=1) == pytest.approx(1 / 12 + 1 / 9)  # rows are alike to themselves alone
+    assert mmd(1e-200 * a, 1e-200 * b, sigma=1) == 0
+    assert mmd(2.0**60 * a, 2.0**60 * b, kernel="linear") == pytest.approx(2.0**120 * mmd(a, b, kernel="linear"))
+    with pytest.raises(DataError, match=r"about 10\^\d+, which no number holds"):
+        mmd(1e200 * a, 1e200 * b, kernel="linear")
+
+
 @pytest.mark.parametrize(
     ("more", "says"), [({"sigma": 0.0}, "above 0, not 0.0"), ({"kernel": "rbg"}, "no kernel 'rbg'")]
 )

@@ -91,6 +91,14 @@ def test_hscore_knows_no_linear_map(case: tuple[int, int, int]) -> None:
     assert hscore(1e-3 * x @ turn - 2, y, shrink=True) == pytest.approx(hscore(x, y, shrink=True), abs=1e-9)
 
 
+def test_the_shrunk_hscore_reaches_its_range() -> None:
+    assert hscore([[1, 0], [0, 1]] * 2, [0, 1] * 2) == pytest.approx(1)
+    assert hscore([[1, 0], [0, 1]] * 2, [0, 1] * 2, shrink=True) == pytest.approx(4 / 3)  # N / (N - 1)
+    for case in CASES:
+        most = case[0] / (case[0] - 1) * min(case[1], case[2] - 1)
+        assert 0 <= hscore(*drawn(*case), shrink=True) <= most + 1e-9
+
+
 def test_hscore_of_labels_that_are_features_is_their_number_less_one() -> None:
     y = np.arange(60) % 4
     assert hscore(np.eye(4)[y], y) == pytest.approx(3)
@@ -202,6 +210,20 @@ def test_parc_reduces_wide_features_to_their_principal_components() -> None:
     assert parc(x @ turn, y) == pytest.approx(100 * plain, abs=1e-6)
 
 
+def test_parc_leaves_narrow_features_as_they_are() -> None:
+    x, y = drawn(60, 20, 3)
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(20, 20)))[0]
+    assert abs(parc(x @ turn, y) - parc(x, y)) > 0.1  # as the docstring says
+
+
+def test_transrate_counts_no_rounding_of_lost_rank_as_nats() -> None:
+    x, y = drawn(25, 60, 5)  # fewer rows than columns: centring loses a direction
+    narrow, wide = (transrate(unit * x, y) for unit in (1e60, 1e100))
+    ranks = 24 - (np.bincount(y) ** 2).sum() / 25  # of all rows, less those of the classes: a log of the unit for each
+    assert wide - narrow == pytest.approx(ranks * np.log(1e40))
+    assert transrate(1e-60 * x, y) == pytest.approx(0, abs=1e-100)
+
+
 def test_parc_where_pairs_agree_entirely_or_not_at_all() -> None:
     y = np.arange(12) % 3
     assert parc(np.eye(3)[y], y) == pytest.approx(100)
@@ -239,6 +261,15 @@ def test_leep_is_its_formula() -> None:
         assert leep(np.vstack([theta, theta]), np.hstack([y, y])) == pytest.approx(plain)
         assert leep(np.hstack([theta, np.zeros((count, 50))]), y) == pytest.approx(plain)
         assert leep(theta.astype(np.float32), y) == pytest.approx(plain, abs=1e-5)
+
+
+def test_leep_divides_rows_by_their_sums() -> None:
+    theta, y = softmax(12, 4), np.arange(12) % 3
+    off = theta * (1 + 0.009 * np.cos(np.arange(12)))[:, None]
+    assert leep(off, y) == pytest.approx(leep(theta, y), abs=1e-12)
+    assert leep(np.eye(2)[[0, 0, 1, 1]] * 1.009, [0, 0, 1, 1]) == 0  # and never above 0
+    with pytest.raises(DataError, match="12 of 12 rows of source_probabilities are not probabilities"):
+        leep(theta * 1.02, y)
 
 
 def test_leep_of_labels_that_have_nothing_to_do_with_the_answers_is_near_its_floor() -> None:

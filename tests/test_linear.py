@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from graft.core.errors import DataError, PlanError
-from graft.model.linear import PATH, cross_predict, fit, logits
+from graft.model.linear import PATH, cross_predict, fit, folded, logits
 
 
 def said(weight: np.ndarray, bias: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -118,6 +118,24 @@ def test_the_order_of_rows_and_columns_of_zeros_change_nothing() -> None:
     np.testing.assert_allclose(shuffled, plain, atol=1e-3)
     np.testing.assert_allclose(padded, plain, atol=1e-3)
     assert np.abs(cross_predict(x, y, 3, seed=1) - plain).max() > 0.01  # another seed deals other folds
+
+
+def test_folds_go_by_what_no_unit_offset_or_rotation_changes() -> None:
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(rng.normal(size=(60, 20)), 2, axis=0), np.repeat(np.arange(60) % 3, 2)
+    turn, order, constant = np.linalg.qr(rng.normal(size=(20, 20)))[0], rng.permutation(120), np.full((120, 1), 0.1)
+    plain = folded(x, y, 5, 0)
+    for same in (3 * x, 1e-9 * x, x + 0.1, x.astype(np.float32).astype(float), x @ turn, np.hstack([constant, x])):
+        assert (folded(same, y, 5, 0) == plain).all()
+    assert (folded(x[order], y[order], 5, 0) == plain[order]).all()
+    assert (plain[::2] == plain[1::2]).all()  # copies together
+    assert (np.bincount(5 * y + plain) == 8).all()  # each class dealt out evenly
+    assert (folded(x, y, 5, 1) != plain).any()
+    few = np.repeat(np.eye(3), 10, axis=0)  # rows as far from the mean as each other, and little but copies
+    assert (np.bincount(5 * np.repeat(np.arange(3), 10) + folded(few, np.repeat(np.arange(3), 10), 5, 0)) == 2).all()
+    tied = np.array([[i >> bit & 1 for bit in range(6)] for i in range(64)], float)
+    side, turned = np.arange(64) % 2, rng.permutation(64)
+    assert (folded(tied[turned] * 3 - 1, side[turned], 5, 0) == folded(tied, side, 5, 0)[turned]).all()
 
 
 def test_held_out_rows_are_held_out() -> None:

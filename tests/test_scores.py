@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
@@ -30,6 +31,9 @@ Arguments = tuple[str, str]
 ESTIMATE, COMPARISON = ("features", "labels"), ("a", "b")
 SOURCE = (("source_probabilities", "labels"), ("source_labels", "labels"))
 FOOLED = {"hscore", "transrate", "gbc"}  # formulas that are in sample alone: columns of noise raise them
+TURNED = {"probe", "parc", "gbc"}  # columns are standardised, or have a variance each: a rotation counts
+OFFSET = {"logme", "parc"}  # a linear model without an intercept; rows' correlations see an added column's rounding
+LEAST = {"gbc"}  # has a least variance: the features' unit counts below it
 SCALED = {"transrate"}  # codes to a fixed error: the features' unit counts, and chance grows with it
 
 
@@ -52,6 +56,11 @@ def blobs(rows: int = 120, columns: int = 30, classes: int = 3, apart: float = 1
     rng = np.random.default_rng(0)
     y = np.arange(rows) % classes
     return apart * rng.normal(size=(classes, columns))[y] + rng.normal(size=(rows, columns)), y
+
+
+def overlapping(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng, y = np.random.default_rng(seed), np.arange(60) % 3
+    return 0.35 * rng.normal(size=(3, 20))[y] + rng.normal(size=(60, 20)), y
 
 
 @pytest.fixture(params=ESTIMATES)
@@ -132,6 +141,29 @@ def test_contract_rows_columns_zeros_scale_and_label_names_change_nothing(name: 
     assert score(x.astype(np.float32), y) == pytest.approx(plain, abs=0.02)
 
 
+def test_contract_unit_offset_precision_and_constant_columns_change_nothing(name: str, score: Score) -> None:
+    """Of classes that overlap, so that one row dealt to another fold would tell."""
+    for seed in range(3):
+        x, y = overlapping(seed)
+        plain, turn = score(x, y), np.linalg.qr(np.random.default_rng(seed).normal(size=(20, 20)))[0]
+        constant = np.full((60, 1), 5.0)
+        for same in (2 * x, x / 3):
+            assert score(same, y) == pytest.approx(plain, abs=1e-6) or name in SCALED
+        assert score(x.astype(np.float32), y) == pytest.approx(plain, rel=1e-4)
+        for same in (x + 7, np.hstack([constant, x]), np.hstack([x, constant])):
+            assert score(same, y) == pytest.approx(plain, rel=1e-5) or name in OFFSET
+        assert score(x @ turn, y) == pytest.approx(plain, rel=1e-5) or name in TURNED
+
+
+@pytest.mark.parametrize("power", [307, 200, 80, -60, -100, -200, -305])
+def test_contract_no_magnitude_is_too_much(name: str, score: Score, power: int) -> None:
+    x, y = overlapping(0)
+    if name in LEAST or name in SCALED:
+        assert score(10.0**power * x, y) == pytest.approx(score(1e40 ** np.sign(power) * x, y), rel=1e-6)
+    else:
+        assert score(10.0**power * x, y) == pytest.approx(score(x, y), rel=1e-9)
+
+
 @pytest.mark.parametrize("columns", [1, 8, 200])
 def test_contract_little_data_still_has_a_score(score: Score, columns: int) -> None:
     x = np.random.default_rng(0).normal(size=(7, columns))
@@ -156,6 +188,65 @@ def test_contract_what_is_no_data_is_refused(score: Score) -> None:
     ):
         with pytest.raises(DataError, match=says):
             score(features, labels)
+
+
+LABELS: list[tuple[list, str]] = [
+    (["a", np.nan, "b"] * 10, "10 of 30 labels are missing or neither text nor numbers, such as nan"),
+    (["a", None, "b"] * 10, "10 of 30 labels are missing or neither text nor numbers, such as None"),
+    ([1, None, 2] * 10, "10 of 30 labels are missing"),
+    ([1j, 2j] * 15, "neither text nor numbers, such as 1j"),
+    ([[0], [1, 2]] * 15, "labels are no array|neither text nor numbers"),
+    (["a", 1, "b"] * 10, "text and some are numbers, such as 'a' and 1: give one kind"),
+    (np.random.default_rng(0).normal(size=30).tolist(), "30 of 30 labels differ and have fractions"),
+]
+
+
+@pytest.mark.parametrize(("labels", "says"), LABELS)
+def test_contract_what_is_no_label_is_refused(score: Score, labels: list, says: str) -> None:
+    for given in (labels, pd.Series(labels, dtype=object)):
+        with pytest.raises(DataError, match=says):
+            score(blobs(rows=30, columns=4)[0], given)
+
+
+def test_contract_labels_of_one_kind_are_taken(score: Score) -> None:
+    x, y = blobs(rows=30, columns=4, apart=0.5)
+    plain = score(x, y)
+    for names in ([0.5, 1.5, 2.5], [b"a", b"b", b"c"], [False, True, 2], [1, 2.0, np.int8(3)], ["nan", "None", ""]):
+        given = [names[label] for label in y]
+        assert score(x, given) == pytest.approx(plain)
+        assert score(x, pd.Series(given, dtype=object)) == pytest.approx(plain)
+    assert score(pd.DataFrame(x, dtype=object), pd.Categorical(y)) == pytest.approx(plain)
+
+
+NO_NUMBERS = [
+    ([[1.0, 2.0], [3.0]], "are no array, as where rows differ in length"),
+    ([["1", "2"], ["3", "4"]], "must be numbers, but hold '1'"),
+    (np.array([["1", "2"], ["3", "4"]]), "must be numbers, but hold '1'"),
+    ([[1.0, None], [3.0, 4.0]], "must be numbers, but hold None"),
+    (np.ones((2, 2)) * 1j, "are complex: give their real and imaginary parts"),
+    (np.ma.masked_greater(waves(4, 2), 0.5), "have masked values"),
+    (np.array([["2020-01-01"], ["2020-01-02"]], "datetime64[D]"), "must be numbers, but hold datetime"),
+]
+
+
+@pytest.mark.parametrize(("values", "says"), NO_NUMBERS)
+@pytest.mark.parametrize("any_name", [name for name in NEEDS if name != "nce"])
+def test_contract_what_is_no_number_is_refused(any_name: str, values: object, says: str) -> None:
+    with pytest.raises(DataError, match=f"{NEEDS[any_name][0]} {says}"):
+        shelf.function("scores", any_name)(values, [0, 1])
+
+
+def test_contract_a_comparison_holds_at_any_magnitude_or_says_so(compare: Score) -> None:
+    a, b = overlapping(0)[0][:30], overlapping(1)[0][: 25 if compare.__name__ != "cka" else 30]
+    plain, power = compare(a, b), {"coral": 4, "frechet": 2}.get(compare.__name__, 0)
+    for scale in (2.0**60, 2.0**-60):
+        assert compare(scale * a, scale * b) == pytest.approx(plain * scale**power, rel=1e-9)
+    for scale in (1e200, 1e307, 1e-200, 1e-305):
+        if power:
+            with pytest.raises(DataError, match="no number holds: scale the features first"):
+                compare(scale * a, scale * b)
+        else:
+            assert compare(scale * a, scale * b) == pytest.approx(plain, rel=1e-9)
 
 
 def test_contract_a_comparison_is_symmetric_and_blind_to_order(compare: Score) -> None:

@@ -151,9 +151,9 @@ def principal(x: Array) -> tuple[Array, Array, Array]:
 def folded(x: Array, y: Labels, folds: int, seed: int) -> Labels:
     """The fold of each row: each class dealt out evenly, in an order that only the seed and the rows' content set.
 
-    The seed shuffles ranks by the distance to the mean, which no rotation, unit or offset changes; rows as far from it
-    come in the order of a hash, for which each column's range is taken as its unit. Copies go together, else a head
-    would be asked for what it has learned by heart; unless there is little but copies.
+    The seed shuffles ranks by the distance to the mean, which no rotation, unit, offset or name of a class changes;
+    rows as far from it come in the order of a hash, for which each column's range is its unit. Copies go together, else
+    a head would be asked for what it has learned by heart; unless there is little but copies.
     """
     far = np.linalg.norm(x - x.mean(0), axis=1)
     far = np.round(far / (far.mean() or 1.0), DIGITS)
@@ -161,12 +161,14 @@ def folded(x: Array, y: Labels, folds: int, seed: int) -> Labels:
     inside = np.round((x - low) / np.where(span > 0, span, 1.0), DIGITS)
     odd = np.random.default_rng(seed).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     content = inside.view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order; constant columns add nothing
-    order = np.lexsort((content, far, y))
-    far, content, label = far[order], content[order], y[order]
-    new = np.append(True, (content[1:] != content[:-1]) | (far[1:] != far[:-1]) | (label[1:] != label[:-1]))
-    drawn = np.lexsort((np.random.default_rng(seed).permutation(new.sum()), label[new]))
+    names, first = np.unique(y[np.lexsort((y, content, far))], return_index=True)
+    kin = np.argsort(np.argsort(first))[np.searchsorted(names, y)]  # classes by their row nearest to the mean
+    order = np.lexsort((content, far, kin))
+    far, content, kin = far[order], content[order], kin[order]
+    new = np.append(True, (content[1:] != content[:-1]) | (far[1:] != far[:-1]) | (kin[1:] != kin[:-1]))
+    drawn = np.lexsort((np.random.default_rng(seed).permutation(new.sum()), kin[new]))
     place = np.argsort(drawn)[np.cumsum(new) - 1]  # of a row's copies together
-    if new.sum() < folds * len(np.unique(y)):
+    if new.sum() < folds * len(names):
         place = np.argsort(np.argsort(place, kind="stable"))
     fold = np.empty(len(y), np.int64)
     fold[order] = place % min(folds, len(y))
