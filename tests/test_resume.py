@@ -22,7 +22,7 @@ from graft.core.shelf import function, names
 from photos import photos as write_photos
 
 STEPS = 6  # of every phase: two epochs of three batches
-WHOLE = ("lp_ft", "gradual", "discriminative", "full", "contrastive")  # every boundary; of the others the first
+WHOLE = ("lp_ft", "gradual", "discriminative", "full", "contrastive", "chain_thaw")  # every boundary; else the first
 PLANS = [name for name in names("strategies") if name not in ("auto", "linear_probe")]
 
 
@@ -121,6 +121,46 @@ def test_cut_off_beside_every_boundary_it_ends_in_the_same_bits(tiny_place, task
         assert str(story) == str(history)
         assert seen.phases, "nothing was left to do"
         assert all(seen.phases[phase] == watched.phases[phase] for phase in seen.phases)
+        shutil.rmtree(place / "runs")
+
+
+def stopped(patch: pytest.MonkeyPatch, file: str, name: str, at: int, after: bool) -> None:
+    """The power goes at a call of this function: after it, or before."""
+    module, count = importlib.import_module(file), [0]
+    real = getattr(module, name)
+
+    def counted(*given: Any, **more: Any) -> Any:
+        count[0] += 1
+        if count[0] == at and not after:
+            raise Cut
+        made = real(*given, **more)
+        if count[0] == at:
+            raise Cut
+        return made
+
+    patch.setattr(module, name, counted)
+
+
+@pytest.mark.parametrize("strategy", ["soup", "wise_ft"])
+def test_cut_off_beside_the_members_of_a_mixture_it_ends_in_the_same_bits(tiny_place, task, tmp_path, strategy):
+    """After each of them, the last included; while their weights are mixed; and before what came of it is written."""
+    chosen = plan(task, strategy, graft.find("tiny/shapes"))
+    whole, history, _ = adapted(home(tiny_place, tmp_path / "whole"), task, chosen)
+    members = 1 + len(chosen.alternatives)
+    beside = [(at, "graft.adapt", "_kept", at, True) for at in range(1, members + 1)]
+    within = [(members, "graft.mix", "evaluate", 2, False), (members, "graft.adapt", "_kept", members + 1, False)]
+    place = home(tiny_place, tmp_path / "cut")
+    for there, *cut in (*beside, *within):
+        with pytest.MonkeyPatch.context() as patch:
+            stopped(patch, *cut)
+            with pytest.raises(Cut):
+                adapted(place, task, chosen)
+        done = {path: path.stat().st_mtime_ns for path in place.glob("runs/*/weights.safetensors")}
+        assert len(done) == there
+        again, story, _ = adapted(place, task, chosen)
+        assert [n for n in whole if not torch.equal(whole[n], again[n])] == [], f"cut off at {cut}"
+        assert str(story) == str(history)
+        assert all(path.stat().st_mtime_ns == when for path, when in done.items()), "a member was made again"
         shutil.rmtree(place / "runs")
 
 

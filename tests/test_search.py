@@ -96,7 +96,7 @@ def tried(task: Task, evidence: Evidence, seed: int = 0, trials: int = TRIALS, *
 
 def test_it_is_the_best_by_validation_and_counts_every_look(whole, task) -> None:
     found, watched = whole
-    assert len(watched.plans) == TRIALS + 1
+    assert len(watched.plans) == found.trials == TRIALS + 1
     best = max(run.score for run in watched.runs)
     assert best in [run.score for run in watched.runs if run.plan.phases == found.phases]
     assert found.looks == sum(len(run.history) for run in {run.key: run for run in watched.runs}.values())
@@ -236,6 +236,7 @@ def test_a_trial_that_diverges_is_passed_over(fresh, task, evidence, caplog) -> 
     found, watched = tried(task, evidence, trials=3, diverges=2)
     assert (len(watched.plans), len(watched.runs)) == (4, 3)
     assert found is not None
+    assert found.trials == 4
     assert "The loss is nan" in caplog.text
 
 

@@ -1,5 +1,6 @@
 """The verdict on few labels: folds that keep apart, seeds that break, classes that are harmed, planted gains."""
 
+import importlib
 from dataclasses import replace
 from statistics import NormalDist
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 
 import graft
+from graft.build import build
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Part, Phase, Plan, Sealed
 from graft.entries import Entry, asked, entry
 from graft.folds import FOLDS, SMALL, distinct, foldable, folds, joined, once
 from graft.rank import ranked
+from graft.scratch import scratch, smaller
 from graft.seeds import TRIES, dead, reseeded
 from graft.verdict import judged
 
@@ -108,19 +111,57 @@ def test_the_report_of_few_labels_is_over_all_of_them(task, run, tiny_home) -> N
     assert len(report.test_openings) == len(set(report.test_openings))
 
 
+# ── from scratch ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("more", "given"), [({"trials": 21}, 21), ({"alternatives": (HEAD,) * 14}, 15)])
+def test_scratch_has_as_many_trials_as_transfer_had(task, run, tiny_home, monkeypatch, more, given) -> None:
+    """Plans of a search, or a plan's alternatives, where they are more than the backbones."""
+
+    class Asked(Exception):
+        pass
+
+    def asks(task, run, test, seconds, trials):
+        raise Asked(trials)
+
+    monkeypatch.setattr(importlib.import_module("graft.verify"), "smaller", asks)
+    other = Budget(seconds=19)  # of which no report is kept
+    with pytest.raises(Asked, match=f"^{given}$"):
+        graft.verify(task, replace(run, plan=replace(run.plan, **more)), other)
+
+
+def test_a_smaller_network_from_scratch_says_its_size_and_what_the_cap_cut_off(task, run, tiny_home) -> None:
+    large = replace(run, plan=replace(run.plan, backbone=graft.find("package/resnet18")))
+    test = asked(task, distinct(task.test.part))
+    row = smaller(task, large, test, 2.0, 21).row
+    assert (row.name, row.trials, row.transfers) == ("scratch_small", 7, False)
+    chain = build(graft.find(ONE), task.head, len(task.outputs), 0, pretrained=False)[0]
+    size = sum(parameter.numel() for parameter in chain.network.parameters())
+    assert row.note.startswith(f"tiny/net, {size:,} parameters, ")
+    assert "rates tried (7, where transfer had 21 trials): " in row.note
+    assert smaller(task, run, test, 2.0) is None  # this one is as small
+
+
+def test_where_there_is_no_smaller_network_the_row_says_so(task, run, tiny_home, monkeypatch) -> None:
+    monkeypatch.setattr("graft.scratch.SMALL", {})
+    test = asked(task, distinct(task.test.part))
+    assert smaller(task, run, test, 1.0) is None
+    assert any("no smaller network for the modality image" in note for note in scratch(task, run, test, 1.0).notes)
+
+
 # ── seeds ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_dead_run_is_told_and_begun_anew(task, tiny_home) -> None:
-    """At a rate at which every step throws the weights far, the network answers one class for everything."""
-    wild = Plan(graft.find(ONE), task.head, "wild", (Phase(("stages[0:]", "head"), steps=24, batch=16, lr=30.0,
-                backbone_lr=1.0, stored=False, patience=99, batch_stats=True),))  # fmt: skip
-    try:
-        run = reseeded(task, wild)
-    except TrainingDiverged:
-        return  # it may also leave the numbers at every seed: then that is what is raised
-    assert bool(run.notes) == (run.seed != 0 or bool(dead(task, run)))
-    assert len(run.notes) <= TRIES
+def test_a_dead_run_is_told_and_begun_anew(task, run, monkeypatch) -> None:
+    import graft.seeds as seeds
+
+    monkeypatch.setattr(seeds, "adapt", lambda task, plan, seed: replace(run, seed=seed))
+    monkeypatch.setattr(seeds, "dead", lambda task, one: "it never moved." if one.seed == 0 else "")
+    found = reseeded(task, run.plan)
+    assert (found.seed, found.notes) == (1000, ("Seed 0 of linear_probe is dead: it never moved.",))
+    monkeypatch.setattr(seeds, "dead", lambda task, one: "it never moved.")
+    found = reseeded(task, run.plan)  # the first, where no seed mends it
+    assert (found.seed, len(found.notes)) == (0, TRIES)
 
 
 def test_an_answer_that_never_changes_is_dead_and_an_exact_head_is_not(task, run, tiny_home, tmp_path) -> None:
@@ -171,13 +212,13 @@ def rows_of(task, test, right: np.ndarray, name: str, **more) -> Entry:
     return entry(name, task, test, answers, 0.5, graft.core.nouns.Cost(), lambda fold: (logits, y), **more)
 
 
-def planted(task, count: int) -> Part:
+def planted(task, count: int, groups: tuple[str, ...] = ()) -> Part:
     rows = range(count)
-    return Part(tuple(map(str, rows)), tuple(row % 3 for row in rows), tuple(map(str, rows)))
+    return Part(tuple(map(str, rows)), tuple(row % 3 for row in rows), tuple(map(str, rows)), groups)
 
 
 def reported(task, run, right: np.ndarray, other: np.ndarray, **more):
-    test = asked(task, planted(task, len(right)), **more)
+    test = asked(task, planted(task, len(right), more.get("groups", ())), **more)
     others = [
         rows_of(task, test, other, "pixels"),
         rows_of(task, test, other & False, "trivial"),
@@ -197,6 +238,17 @@ def test_a_class_that_is_harmed_is_named(task, run) -> None:
     assert task.outputs[0] not in worse
     same = reported(task, run, other, other)
     assert not [note for note in same.notes if "surely" in note]
+
+
+def test_those_whom_examples_come_from_are_slices_of_their_own(task, run) -> None:
+    """Adapted is right on all of Ann's and no other; Bo's are told, too, and Cy's, being four, are not."""
+    groups = ("Ann",) * 30 + ("Bo",) * 26 + ("Cy",) * 4
+    right, other = np.array([name == "Ann" for name in groups]), np.arange(60) % 2 == 0
+    found = {one.name: one for one in reported(task, run, right, other, groups=groups).slices}
+    ann, bo = found["of Ann"], found["of Bo"]
+    assert "of Cy" not in found
+    assert [(one.count, one.score, one.reference) for one in (ann, bo)] == [(30, 1.0, 0.5), (26, 0.0, 0.5)]
+    assert [one.gain[0] for one in (ann, bo)] == pytest.approx([0.5, -0.5], abs=0.1)
 
 
 def test_what_was_chosen_from_many_must_be_surer(task, run) -> None:

@@ -72,7 +72,7 @@ def run_key(task: Task, plan: Plan, seed: int) -> str:
     Of a person's own files on the shelves it is what they hold that counts.
     """
     bare = replace(plan, strategy="", seconds=0.0, peak_bytes=0, store_bytes=0, stages=(), boundaries=())
-    bare = replace(bare, why=(), looks=0, suspects=())
+    bare = replace(bare, why=(), looks=0, trials=1, suspects=())
     named = {name for p in plan.every for name in (p.adapter, *(parsed(entry)[0] for entry in p.regularizers))}
     own = contents({plan.head, plan.backbone.modality, *named})
     return key("run", graft.__version__, torch.__version__, task.key, bare, seed, *own)

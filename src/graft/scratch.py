@@ -2,7 +2,6 @@
 
 import logging
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +35,7 @@ def scratch(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -
     """The adapted architecture from random weights: its own rates tried, the best by validation with the time left.
 
     Args:
-        trials: how many transfer had; as many rates are tried, from three to seven.
+        trials: how many transfer had, in backbones or in plans; as many rates are tried, from three to seven.
     """
     start, modality = run.plan.backbone, take("modalities", task.modality)
     fed = start.input if take("heads", task.head).ROWS else modality.smaller(start.input)  # every word counts
@@ -47,7 +46,11 @@ def scratch(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -
         backbone, chain = start, _blank(start, task, run)
     if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
         return _untrained("scratch", task, run, test, backbone)
-    return _swept("scratch", task, run, test, seconds, rates(trials), backbone, chain, _terms(backbone, start))
+    made = _swept("scratch", task, run, test, seconds, trials, backbone, chain, _terms(backbone, start))
+    if task.modality in SMALL:
+        return made
+    alone = f"There is no smaller network for the modality {task.modality}: from scratch, the same one alone was tried."
+    return replace(made, notes=(*made.notes, alone))
 
 
 def smaller(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -> Entry | None:
@@ -60,10 +63,10 @@ def smaller(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -
     if _size(chain) > SMALLER * _size(_blank(run.plan.backbone, task, run)):
         return None
     terms = f"{backbone.architecture}, {_size(chain):,} parameters, "
-    return _swept("scratch_small", task, run, test, seconds, rates(trials), backbone, chain, terms)
+    return _swept("scratch_small", task, run, test, seconds, trials, backbone, chain, terms)
 
 
-def rates(trials: int) -> tuple[float, ...]:
+def sweep(trials: int) -> tuple[float, ...]:
     """Learning rates to try: three, or as many as there were trials, evenly on a logarithmic scale."""
     return RATES if trials <= len(RATES) else tuple(map(float, np.geomspace(*WIDEST, min(trials, MOST))))
 
@@ -74,11 +77,12 @@ def _swept(
     run: Run,
     test: Test,
     seconds: float,
-    rates: Sequence[float],
+    trials: int,
     backbone: Backbone,
     chain: Chain,
     terms: str,
 ) -> Entry:
+    rates = sweep(trials)
     speed = training(task, backbone, chain, pretrained=False)
     size = 32 if len(task.train) >= 256 else 16
     validation = len(task.val) / len(task.train) * (speed.prepare + speed.step / 3)  # a forward pass: a third of a step
@@ -120,7 +124,8 @@ def _swept(
     good = max(final.history, key=lambda epoch: (epoch.val_score, -epoch.val_loss)).epoch
     last = max(1, final.history[-1].epoch)
     steps = max(FEWEST, share * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1))
-    note = f"{terms}{len(final.history) - 1} epochs, rates tried: " + ", ".join(
+    capped = f" ({len(rates)}, where transfer had {trials} trials)" if trials > MOST else ""
+    note = f"{terms}{len(final.history) - 1} epochs, rates tried{capped}: " + ", ".join(
         f"{rate:g} ({figures.plain(tried[rate], task.metric) if rate in tried else 'diverged'})" for rate in rates
     )
     more = {"budget": seconds, "trials": len(rates), "state": state, "note": note, "run": final.key}

@@ -88,10 +88,11 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
                 said = figures.plain(runs[-1].score, task.metric)
                 log.info("trial %d of %d: %s, validation %s", number + 1, trials, _said(asked), said)
             cut = [max(one.intermediate_values) for one in study.trials[:trials] if one.state.name == "PRUNED"]
+            over = sum(one.state.is_finished() for one in study.trials[:trials])  # those that diverged, too
         finally:
             storage.remove_session()
             storage.engine.dispose()
-    found = _best(task, evidence, runs, cut)
+    found = replace(_best(task, evidence, runs, cut), trials=1 + over)
     best = next(run for run in runs if run.plan.phases == found.phases and run.plan.alternatives == found.alternatives)
     Path(best.weights).with_name("run.json").touch()  # of a task's runs the newest is what another task is offered
     return found

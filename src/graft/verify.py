@@ -52,7 +52,15 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     if run.plan.pretrained:
         unknown(task, run.plan.backbone)
     name = key(
-        "verify", graft.__version__, task.key, run.key, run.plan.looks, budget.seconds, fitting(task), ranked(task)
+        "verify",
+        graft.__version__,
+        task.key,
+        run.key,
+        run.plan.looks,
+        run.plan.trials,
+        budget.seconds,
+        fitting(task),
+        ranked(task),
     )
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
@@ -89,8 +97,9 @@ def _verify(task: Task, run: Run, budget: Budget) -> Report:
     adapted = _transferred("adapted", task, runs, test)
     others = [_baseline(name, task, test) for name in fitting(task)]
     seconds = max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)
-    small = smaller(task, run, test, SMALLER_SHARE * seconds, ranked(task))
-    others.append(scratch(task, run, test, (1 - SMALLER_SHARE) * seconds if small else seconds, ranked(task)))
+    trials = max(ranked(task), run.plan.trials, 1 + len(run.plan.alternatives))  # that transfer had
+    small = smaller(task, run, test, SMALLER_SHARE * seconds, trials)
+    others.append(scratch(task, run, test, (1 - SMALLER_SHARE) * seconds if small else seconds, trials))
     others += [small] if small else []
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)

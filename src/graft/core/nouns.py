@@ -192,6 +192,7 @@ class Plan:
     choice: str = "best"  # of their weights, by validation; "sure"; or what they are mixed by: "soup", "line"
     why: tuple[str, ...] = ()
     looks: int = 0  # how often validation was used to choose this plan
+    trials: int = 1  # plans that it was chosen from by training them
     suspects: tuple[Suspect, ...] = ()  # of the evidence, for whoever reads the report
 
     @property
