@@ -11,7 +11,7 @@ but ImageNet top-1 is known of the networks.
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -27,6 +27,7 @@ GROUPS = ("sfda1", "sfda2", "tllib", "parc")
 ERRORS = (0.2, 1.0, 5.0)  # points that a probe is said to err by
 OURS = "graft, ±1"
 DRAWS = 10_000
+BLURS = 40  # draws of errors that are added to the probes
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,16 @@ def judged(matrix: Matrix) -> dict[str, tuple[Array, Array]]:
     return {**found, "random": (np.zeros(len(rows)), blind)}
 
 
+def blurred(matrix: Matrix, error: float) -> Array:
+    """Regret where the probes do err by so many points more than they did when published; the mean over draws."""
+    rng, columns, lost = np.random.default_rng(0), matrix.columns, []
+    for _ in range(BLURS):
+        probe = np.clip(columns["probe"] + error * rng.standard_normal(matrix.accuracy.shape), 0.0, 100.0)
+        other = replace(matrix, columns=columns | {"probe": probe})
+        lost.append([regret(shipped(other, row, error), matrix.accuracy[row]) for row in range(len(matrix.datasets))])
+    return np.asarray(np.mean(lost, axis=0))
+
+
 def reported(group: str) -> dict[str, Array]:
     """Weighted taus of scores whose values were not published, as their paper reports them for each dataset."""
     path = PUBLISHED / f"{group}_tau.csv"
@@ -140,6 +151,8 @@ def main() -> None:
         if OURS in found:
             more, less = (ours - plain for ours, plain in zip(found[OURS], found["static"], strict=True))
             print(f"{'graft less static':<20} {interval(more):<24} {interval(less)}")
+            for error in ERRORS:
+                print(f"{f'blurred by {error:g}':<20} {'':<24} {interval(blurred(matrix, error))}")
         for name, taus in reported(group).items():
             print(f"{name:<20} {interval(taus):<24} values not published")
     print("\nWhat all of both groups foretells, in log-odds:")
