@@ -1,30 +1,33 @@
-"""How well published scores, a static list, chance and graft's rule choose among networks that others have fine-tuned.
+"""How well scores, a static list, chance and the rule of `graft rank` choose among networks that others fine-tuned.
 
     python benchmarks/selector.py
 
 Reads the matrices that ship with graft (graft/published) and prints, for each group of networks, the weighted tau of
 every ranking with the fine-tuned accuracies (scipy.stats.weightedtau) and the regret of its first choice in points:
 means over the datasets, with 95 % percentile bootstrap intervals over them. Whatever is fitted is fitted on the other
-datasets of the group.
+datasets. "graft" is what `rank` calls, with a probe said to err by so many points; "unlisted" is the same where nothing
+but ImageNet top-1 is known of the networks.
 """
 
 import csv
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata, weightedtau
 
-import graft
-from graft.selector import log_odds, posterior
+from graft.core.nouns import Backbone
+from graft.prior import PUBLISHED, known
+from graft.selector import standing
 
 Array = NDArray[np.float64]
-PUBLISHED = Path(graft.__file__).parent / "published"
 GROUPS = ("sfda1", "sfda2", "tllib", "parc")
-SHARES = ("finetuned", "imagenet", "probe")  # columns in percent; the others are scores without a unit
+ERRORS = (0.2, 1.0, 5.0)  # points that a probe is said to err by
+OURS = "graft, ±1"
 DRAWS = 10_000
+BLURS = 40  # draws of errors that are added to the probes
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Matrix:
 
     name: str
     datasets: tuple[str, ...]
+    networks: tuple[str, ...]
     columns: dict[str, Array]
 
     @property
@@ -51,7 +55,7 @@ def load(name: str) -> Matrix:
     for row in rows:
         for key, table in columns.items():
             table[datasets.index(row["dataset"]), models.index(row["model"])] = float(row[key])
-    return Matrix(name, tuple(datasets), columns)
+    return Matrix(name, tuple(datasets), tuple(models), columns)
 
 
 def static(matrix: Matrix, *without: int) -> Array:
@@ -61,48 +65,21 @@ def static(matrix: Matrix, *without: int) -> Array:
     return np.asarray(np.nanmean(ranks, axis=0).round(9))  # equal means are equal, whatever the order of the sum
 
 
-def centred(values: Array) -> Array:
-    return np.asarray(values - np.nanmean(values))
+def shipped(matrix: Matrix, row: int, error: float = 1.0, listed: bool = True) -> Array:
+    """Where `graft rank` would put the networks, by `graft.selector.standing`, had it never heard of the dataset.
 
-
-def screened(matrix: Matrix, row: int) -> Array:
-    """What was measured on a dataset: the probe's log-odds, else the mean of its standardised scores."""
-    if "probe" in matrix.columns:
-        return centred(log_odds(matrix.columns["probe"][row] / 100.0))
-    scores = [centred(matrix.columns[name][row]) for name in matrix.scores if name not in SHARES]
-    return np.asarray(np.mean([score / score.std() for score in scores], axis=0))
-
-
-def ours(matrix: Matrix, row: int, prior: str = "static") -> Array:
-    """The rule of graft.selector: the prior, updated by what the screen shows beyond what the prior foretells of it.
-
-    On the other datasets, t being log-odds of the fine-tuned accuracy: the prior x foretells t as b x ± r, and the
-    screen y as a x; what is left of y is c (t − b x) ± s. So y measures t as b x + (y − a x) / c, within s / c.
+    Args:
+        error: points that the probe is said to err by.
+        listed: whether the networks go by the names that they are published under; else by ImageNet top-1 alone.
     """
-    others = [at for at in range(len(matrix.datasets)) if at != row]
-
-    def foretold(at: int) -> Array:
-        return centred(static(matrix, row, at) if prior == "static" else log_odds(matrix.columns[prior][at] / 100.0))
-
-    x = np.stack([foretold(at) for at in others])
-    t = np.stack([centred(log_odds(matrix.accuracy[at] / 100.0)) for at in others])
-    b, r = line(x, t)
-    if not any(name not in ("finetuned", prior) for name in matrix.columns):
-        return b * foretold(row)
-    y = np.stack([screened(matrix, at) for at in others])
-    a, _ = line(x, y)
-    c, s = line(t - b * x, y - a * x)
-    if c <= 0.0:  # the screen says nothing beyond the prior
-        return b * foretold(row)
-    beyond = screened(matrix, row) - a * foretold(row)
-    return posterior(b * foretold(row), r, b * foretold(row) + beyond / c, s / c)[0]
-
-
-def line(x: Array, y: Array) -> tuple[float, float]:
-    """Least squares through the origin: the slope, and the root mean square of what is left."""
-    known = np.isfinite(x) & np.isfinite(y)
-    slope = float((x[known] * y[known]).sum() / (x[known] ** 2).sum())
-    return slope, float(np.sqrt(((y - slope * x)[known] ** 2).mean()))
+    top1 = matrix.columns["imagenet"][row].tolist() if "imagenet" in matrix.columns else [None] * len(matrix.networks)
+    networks = [
+        Backbone(name, architecture=name if listed else "", accuracy=accuracy, pretrained_on="ImageNet-1k")
+        for name, accuracy in zip(matrix.networks, top1, strict=True)
+    ]
+    probes = matrix.columns["probe"][row] / 100.0
+    errors = [error / 100.0] * len(networks)
+    return standing(networks, probes.tolist(), errors, published=known(matrix.datasets[row])).value
 
 
 def tau(ranking: Array, accuracy: Array) -> float:
@@ -121,9 +98,11 @@ def judged(matrix: Matrix) -> dict[str, tuple[Array, Array]]:
     """Weighted tau and regret on every dataset, by who chose. A blind choice has a tau of 0 in the mean."""
     rows = range(len(matrix.datasets))
     choosers: dict[str, Callable[[int], Array]] = {name: matrix.columns[name].__getitem__ for name in matrix.scores}
-    choosers |= {"static": lambda row: static(matrix, row), "ours": lambda row: ours(matrix, row)}
-    if "imagenet" in matrix.columns:
-        choosers["imagenet, screened"] = lambda row: ours(matrix, row, "imagenet")
+    choosers["static"] = lambda row: static(matrix, row)
+    if "probe" in matrix.columns:
+        choosers |= {f"graft, ±{error:g}": partial(shipped, matrix, error=error) for error in ERRORS}
+    if {"probe", "imagenet"} <= matrix.columns.keys():
+        choosers |= {f"unlisted, ±{error:g}": partial(shipped, matrix, error=error, listed=False) for error in ERRORS}
     found = {
         name: (
             np.array([tau(choose(row), matrix.accuracy[row]) for row in rows]),
@@ -133,6 +112,16 @@ def judged(matrix: Matrix) -> dict[str, tuple[Array, Array]]:
     }
     blind = np.array([np.nanmax(one) - np.nanmean(one) for one in matrix.accuracy])
     return {**found, "random": (np.zeros(len(rows)), blind)}
+
+
+def blurred(matrix: Matrix, error: float) -> Array:
+    """Regret where the probes do err by so many points more than they did when published; the mean over draws."""
+    rng, columns, lost = np.random.default_rng(0), matrix.columns, []
+    for _ in range(BLURS):
+        probe = np.clip(columns["probe"] + error * rng.standard_normal(matrix.accuracy.shape), 0.0, 100.0)
+        other = replace(matrix, columns=columns | {"probe": probe})
+        lost.append([regret(shipped(other, row, error), matrix.accuracy[row]) for row in range(len(matrix.datasets))])
+    return np.asarray(np.mean(lost, axis=0))
 
 
 def reported(group: str) -> dict[str, Array]:
@@ -159,14 +148,15 @@ def main() -> None:
         found = judged(matrix)
         for name, (taus, regrets) in found.items():
             print(f"{name:<20} {interval(taus):<24} {interval(regrets)}")
-        more, less = (ours - plain for ours, plain in zip(found["ours"], found["static"], strict=True))
-        print(f"{'ours less static':<20} {interval(more):<24} {interval(less)}")
+        if OURS in found:
+            more, less = (ours - plain for ours, plain in zip(found[OURS], found["static"], strict=True))
+            print(f"{'graft less static':<20} {interval(more):<24} {interval(less)}")
+            for error in ERRORS:
+                print(f"{f'blurred by {error:g}':<20} {'':<24} {interval(blurred(matrix, error))}")
         for name, taus in reported(group).items():
             print(f"{name:<20} {interval(taus):<24} values not published")
-    first = load("sfda1")
-    imagenet = np.stack([centred(log_odds(row / 100.0)) for row in first.columns["imagenet"]])
-    slope, spread = line(imagenet, np.stack([screened(first, row) for row in range(len(first.datasets))]))
-    print(f"\nOf the probe's log-odds ImageNet top-1 foretells {slope:.2f} for one of its own, within {spread:.2f}.")
+    print("\nWhat all of both groups foretells, in log-odds:")
+    print(", ".join(f"{name} {getattr(known(), name):.2f}" for name in ("slope", "near", "far", "wide", "gap")))
 
 
 if __name__ == "__main__":

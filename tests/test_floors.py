@@ -27,6 +27,7 @@ PATH = (
     "build",
     "speed",
     "candidate",
+    "prior",
     "selector",
     "rank",
     "regularized",

@@ -15,7 +15,7 @@ def task(count: int, outputs: int = 3) -> Any:
 
 def candidate(seconds: float, probe: float = 0.8, used: int = 0, accuracy: float | None = None) -> Any:
     return SimpleNamespace(
-        backbone=SimpleNamespace(id=f"probe {probe}", accuracy=accuracy), each=seconds, used=used,
+        backbone=Backbone(f"probe {probe}", accuracy=accuracy), each=seconds, used=used,
         scores={"probe": probe}, curve=[SimpleNamespace(error=0.01)], speed=SimpleNamespace(stages=(seconds,)),
     )  # fmt: skip
 
@@ -48,25 +48,23 @@ def test_only_the_first_is_measured_on_everything_whatever_it_costs() -> None:
 
 def test_a_prior_decides_between_probes_that_say_the_same() -> None:
     slow, fast = candidate(0.4, 0.80, accuracy=80.0), candidate(0.001, 0.805, accuracy=60.0)
-    assert _cheapest_first([fast, slow], "accuracy")[0] is fast  # a tie still goes to the fastest
-    for one in (slow, fast):
-        one.curve[0].error = 0.001
-    assert _cheapest_first([fast, slow], "accuracy")[0] is fast  # sharp probes overrule the prior
-    slow.speed.stages = fast.speed.stages
-    for one in (slow, fast):
-        one.curve[0].error = 0.05
-    assert _cheapest_first([fast, slow], "accuracy") == [slow, fast]
+    for error in (0.001, 0.01, 0.05):
+        for one in (slow, fast):
+            one.curve[0].error = error
+        assert _cheapest_first([fast, slow], "accuracy") == [slow, fast]
+    fast.backbone = slow.backbone
+    assert _cheapest_first([slow, fast], "accuracy")[0] is fast  # a tie still goes to the fastest
 
 
 def test_sentences_name_the_prior_the_probe_and_what_came_of_both() -> None:
-    one, two = candidate(0.1, 0.85, accuracy=70.0), candidate(0.1, 0.8, accuracy=78.0)
-    said = _weighed([one, two], _standing([one, two], "accuracy"), "probe 0.85")
+    one, two = candidate(0.1, 0.92, accuracy=70.0), candidate(0.1, 0.8, accuracy=78.0)
+    said = _weighed([one, two], _standing([one, two], "accuracy"), "probe 0.92")
     assert said == (
-        "By the prior, published ImageNet accuracy, probe 0.8 would be first; by the probe, probe 0.85. "
-        "For probe 0.85 the prior counts 4% and the probe 96%: together they prefer it."
+        "By the prior, published accuracies, probe 0.8 would be first; by the probe, probe 0.92. "
+        "For probe 0.92 the prior counts 61% and the probe 39%: together they prefer it."
     )
-    one.backbone.accuracy = None
-    assert _weighed([one, two], _standing([one, two], "accuracy"), "probe 0.85").startswith("No prior")
+    one.backbone = Backbone("probe 0.92")
+    assert _weighed([one, two], _standing([one, two], "accuracy"), "probe 0.92").startswith("No prior")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def rank(
 ) -> Ranking:
     """The candidates, best first, with every stage's probe and what was measured on the way.
 
-    They stand by a linear probe and a prior, the published accuracy, weighed by their precision (`selector.standing`).
+    They stand by a linear probe and a prior, what is published of them, weighed by precision (`selector.standing`).
     Candidates within two standard errors of the best cannot be told apart: of these the fastest comes first, since it
     can be tuned deeper in the same time. What a limit of the budget rules out is left out, before it is fetched where
     its size and its licence are known.
@@ -182,7 +182,7 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
 
 def _standing(alive: list[Candidate], metric: str) -> Standing:
     errors = [c.curve[-1].error for c in alive]
-    return standing([c.backbone.accuracy for c in alive], [c.scores["probe"] for c in alive], errors, metric)
+    return standing([c.backbone for c in alive], [c.scores["probe"] for c in alive], errors, metric)
 
 
 def _best_first(alive: list[Candidate], metric: str) -> list[Candidate]:
@@ -257,11 +257,11 @@ def _weighed(alike: list[Candidate], where: Standing, leader: str) -> str:
     """Whom the prior and the probe would each have put first, and what came of both."""
     ids = [c.backbone.id for c in alike]
     if np.isnan(where.prior).all():
-        return "No prior: fewer than two of them have a published accuracy, or the probe is no share. It decides alone."
+        return "No prior: an accuracy is published of fewer than two, or the probe is no share. It decides alone."
     probes, row = [c.scores["probe"] for c in alike], ids.index(leader)
     by_prior, share = ids[int(np.nanargmax(where.prior))], where.gain[row]
     by_probe = leader if probes[row] == max(probes) else ids[int(np.argmax(probes))]
-    text = f"By the prior, published ImageNet accuracy, {by_prior} would be first; by the probe, {by_probe}."
+    text = f"By the prior, published accuracies, {by_prior} would be first; by the probe, {by_probe}."
     return f"{text} For {leader} the prior counts {1 - share:.0%} and the probe {share:.0%}: together they prefer it."
 
 
