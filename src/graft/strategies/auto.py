@@ -21,9 +21,12 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
 
     Where the budget reaches several runs, their mean is taken: which of them is the best, few examples cannot tell.
     """
+    few = len(task.val) < TELLING
+    if few:  # the probe beside it is a run of its own
+        budget = replace(budget, seconds=max(budget.seconds - OPENING / share(task), budget.seconds / 2))
     name, why = _chosen(task, evidence, budget)
     made: Plan = function("strategies", name)(task, evidence, budget)
-    if name == "lp_ft" and len(task.val) < TELLING:
+    if few and name == "lp_ft":
         made = replace(made, alternatives=((exact_head(task),),), choice="sure")
     return replace(made, why=(why, *made.why))
 
