@@ -107,8 +107,8 @@ def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
 @pytest.mark.parametrize(
     ("slow", "seconds", "apart", "takes", "says"),
     [
-        (1, 600, 0.1, "soup", "validation examples cannot tell which of them is the best"),
-        (20, 300, 0.1, "lp_ft", "several do not"),
+        (1, 2400, 0.1, "soup", "validation examples cannot tell which of them is the best"),
+        (20, 300, 0.1, "lp_ft", "several as deep and as long do not"),
         (1, 600, 1.4, "wise_ft", "lie 1.40 apart"),
         (100, 20, 0.1, "linear_probe", "Tuning even the last stage would take"),
     ],

@@ -76,9 +76,11 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget) -> tuple[str, str]:
             f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
             "the probe is kept unless tuning is a standard error better."
         )
-    several = function("strategies", "soup")(task, evidence, budget)
-    if seconds(task, evidence, several.every) + OPENING * len(several.alternatives) > time:
-        return "lp_ft", f"{found} One run of it fits in {time:.0f} s, several do not."
+    one, several = (function("strategies", name)(task, evidence, budget) for name in ("lp_ft", "soup"))
+    alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))
+    took = seconds(task, evidence, several.every) + OPENING * len(several.alternatives)
+    if not alike or took > time:
+        return "lp_ft", f"{found} One run of it fits in {time:.0f} s, several as deep and as long do not."
     return "soup", (
         f"{found} {time:.0f} s reach several runs; {len(task.val)} validation examples cannot tell which of them is "
         "the best by a few points, so they are averaged."
