@@ -466,8 +466,6 @@ def test_a_resumed_run_counts_what_it_cost_before(tiny_home, photos, monkeypatch
     from graft import adapt as verb
     from graft.model.checkpoints import Saved
 
-    module = sys.modules["graft.adapt"]
-    monkeypatch.setattr(module, "EVERY", 0.0)
     task, seen = graft.load(photos), []
 
     class Cut(Exception):
@@ -479,10 +477,11 @@ def test_a_resumed_run_counts_what_it_cost_before(tiny_home, photos, monkeypatch
         if self.progress.epoch == 3:
             raise Cut
 
-    monkeypatch.setattr(Saved, "write", write)
-    with pytest.raises(Cut):
-        verb(task, long_plan(), seed=11)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:  # undone before it goes on, and the home is not
+        patched.setattr(sys.modules["graft.adapt"], "EVERY", 0.0)
+        patched.setattr(Saved, "write", write)
+        with pytest.raises(Cut):
+            verb(task, long_plan(), seed=11)
     cost = verb(task, long_plan(), seed=11).cost
     before = seen[-1].cost
     assert before.seconds > 0
