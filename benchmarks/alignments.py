@@ -19,11 +19,11 @@ from scipy import stats
 
 import graft
 from graft.adapt import adapt, logits
-from graft.align import ALIGNMENTS, PRIORS, information, reach, shares
+from graft.align import PRIORS, information, reach, shares
 from graft.build import find
 from graft.core.nouns import Phase, Plan
 from graft.data.toys import pictures
-from graft.regularized import regularized
+from graft.regularized import ALIGNMENTS, regularized
 
 Array = np.ndarray
 LOOKS: dict[str, Callable[[Array, np.random.Generator], Array]] = {

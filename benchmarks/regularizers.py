@@ -23,10 +23,10 @@ from scipy import stats
 
 import graft
 from graft.adapt import adapt, logits
-from graft.align import ALIGNMENTS, align
+from graft.align import align
 from graft.build import find
 from graft.core.nouns import Phase, Plan, Task
-from graft.regularized import regularized
+from graft.regularized import ALIGNMENTS, regularized
 
 VALIDATE, TEST = 8, 40  # photos of a class
 TERMS = ("l2_sp", "bss", "delta", "distill", "mixup", "cutmix", "frofa", "ema")

@@ -13,6 +13,7 @@ from command import here
 from graft.core.codec import from_json, to_json
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Phase, Plan, Report, Row, Run, Task
+from graft.folds import distinct
 from graft.joint import alone
 from graft.seeds import APART, TRIES
 
@@ -104,6 +105,24 @@ def test_the_command_line_tells_each_seed_that_broke(task, photos, tmp_path, cap
     assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 0
     found = from_json(Run, capsys.readouterr().out)
     assert (found.seed, found.notes) == (APART, ("Seed 0 of wild is dead: it never moved.",))
+
+
+def test_a_fold_of_source_data_that_diverges_costs_its_own_row_alone(task, run, monkeypatch) -> None:
+    whole, sourced = graft.folds.once, replace(task, source=task.train, key=f"{task.key}-fold")
+
+    def breaks(fold: Task, plan: Plan, seed: int) -> tuple:
+        if fold.key == alone(replace(sourced, key=first)).key:
+            raise TrainingDiverged("The loss is inf.")
+        return whole(fold, plan, seed)
+
+    first = graft.folds.folds(sourced, distinct(sourced.test.part), 0)[1].key
+    monkeypatch.setattr(sys.modules["graft.verify"], "once", breaks)
+    exact = (Phase(("head",), solver="exact"),)
+    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=9))
+    assert report.folds == 5
+    assert "Repetition 1 of the folds goes without source_only: The loss is inf." in " ".join(report.notes)
+    assert {row.name for row in report.rows} >= {"adapted", "joint"}
+    assert "source_only" not in {row.name for row in report.rows}
 
 
 @pytest.mark.parametrize("folds", [True, False])

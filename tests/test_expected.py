@@ -11,9 +11,9 @@ from graft.align import align
 from graft.core.codec import from_json
 from graft.core.costs import OPENING
 from graft.core.nouns import Evidence, Phase, Plan, Run, StageProbe, Task
-from graft.expected import ALIGNMENTS, aligning, expected, held_beside, stored_beside
+from graft.expected import aligning, expected, held_beside, stored_beside
 from graft.plan import estimated
-from graft.regularized import regularized
+from graft.regularized import ALIGNMENTS, regularized
 from graft.verify import foreseen
 
 TUNED = Phase(("head", "stages[3:]"), steps=12, batch=16, views=2)

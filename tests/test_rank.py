@@ -15,7 +15,7 @@ def task(count: int, outputs: int = 3) -> Any:
 
 def candidate(seconds: float, probe: float = 0.8, used: int = 0, accuracy: float | None = None) -> Any:
     return SimpleNamespace(
-        backbone=Backbone(f"probe {probe}", accuracy=accuracy), each=seconds, used=used,
+        backbone=Backbone(f"probe {probe}", accuracy=accuracy), each=seconds, used=used, tuned=True,
         scores={"probe": probe}, curve=[SimpleNamespace(error=0.01)], speed=SimpleNamespace(stages=(seconds,)),
     )  # fmt: skip
 
@@ -62,6 +62,10 @@ def test_sentences_name_the_prior_the_probe_and_what_came_of_both() -> None:
     assert said == (
         "By the prior, published accuracies, probe 0.8 would be first; by the probe, probe 0.92. "
         "For probe 0.92 the prior counts 61% and the probe 39%: together they prefer it."
+    )
+    one.tuned = two.tuned = False
+    assert "prior counts 2% and the probe 98%, since no more than a head would be" in _weighed(
+        [one, two], _standing([one, two], "accuracy"), "probe 0.92"
     )
     one.backbone = Backbone("probe 0.92")
     assert _weighed([one, two], _standing([one, two], "accuracy"), "probe 0.92").startswith("No prior")

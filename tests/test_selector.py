@@ -43,6 +43,20 @@ def test_the_value_is_where_the_product_of_both_densities_lies() -> None:
     assert found.prior.mean() == pytest.approx(shown.mean())  # the probes tell how hard the task is
 
 
+def test_where_only_a_head_is_fitted_the_gap_is_the_prior_s() -> None:
+    backbones, probes, errors = nets(70.0, 78.0), np.array([0.84, 0.80]), np.array([0.02, 0.03])
+    found = standing(backbones, probes.tolist(), errors.tolist(), tuned=[False, True])
+    at, shown = np.linspace(-10, 10, 20_001), log_odds(probes)
+    astray, blur = np.hypot(known().far, known().gap), errors[0] / probes[0] / (1 - probes[0])
+    density = norm.pdf(at, found.prior[0], astray) * norm.pdf(shown[0], at, blur)
+    assert found.value[0] == pytest.approx((at * density).sum() / density.sum(), abs=1e-6)
+    both = standing(backbones, probes.tolist(), errors.tolist())
+    assert found.value[1] == both.value[1]  # which is tuned
+    only = standing(backbones, probes.tolist(), errors.tolist(), tuned=False)
+    assert both.value[0] < both.value[1]  # eight points of ImageNet top-1 stand against four of the probe
+    assert only.value[0] > only.value[1]
+
+
 def test_without_two_published_accuracies_or_a_share_the_probe_decides_alone() -> None:
     for backbones, metric in ((nets(70.0, None, None), "accuracy"), (nets(70.0, 75.0, 80.0), "rmse")):
         found = standing(backbones, [0.5, 0.9, 0.7], [0.1, 0.1, 0.1], metric)

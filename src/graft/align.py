@@ -15,8 +15,7 @@ from graft.adapt import adapt, logits
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Plan, Task
 from graft.core.shelf import take
-from graft.expected import ALIGNMENTS
-from graft.regularized import aligns, parsed, regularized, unfit, without
+from graft.regularized import aligned, aligns, without
 
 RESAMPLES = 1000  # of the target's examples, for the interval of a gain
 PRIORS = 0.2  # of the classes' shares that may have moved: beyond, matching features matches the wrong classes
@@ -40,17 +39,14 @@ def align(task: Task, plan: Plan, seed: int = 0) -> Plan:
         raise PlanError("There is no target domain to align with: load(…, target=FOLDER).")
     if head.KIND != "softmax" or head.ROWS:
         raise PlanError(f"Alignments are judged by probabilities of classes, and {task.head} gives none.")
-    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if aligns(entry))
+    named = any(aligns(entry) for phase in plan.every for entry in phase.regularizers)
     bare = without(plan)
     base, y = _answers(task, bare, seed), _labels(task)
     name = f"{task.metric} on {len(task.target)} target examples" if len(y) else "mutual information on the target"
     before = _criterion(base, y, task)
-    tried = named or ALIGNMENTS
-    suited = [entry for entry in tried if any(not unfit(parsed(entry)[0], p, bare, depth) for p in bare.every)]
     best, found, gain, said = bare, "", 0.0, [f"source only {before:.3f}"]
     known = np.bincount(task.train.targets, minlength=len(task.outputs)) / len(task.train)
-    for entry in suited:
-        one = regularized(bare, (entry,), depth)
+    for entry, one in aligned(plan, depth).items():
         try:
             answers = _answers(task, one, seed)
         except (PlanError, TrainingDiverged) as error:  # no batch norm; too strong

@@ -8,9 +8,7 @@ import math
 from graft.core.costs import OPENING, boundary, epoch_steps, forward, seconds, step
 from graft.core.nouns import Evidence, Phase, Plan, Task
 from graft.core.shelf import take
-from graft.regularized import aligns, chosen, regularized, unfit, without
-
-ALIGNMENTS = ("adabn", "coral", "mmd", "dann")
+from graft.regularized import aligned, chosen, without
 
 
 def expected(task: Task, evidence: Evidence, plan: Plan) -> float:
@@ -45,10 +43,8 @@ def aligning(task: Task, evidence: Evidence, plan: Plan) -> tuple[int, float]:
     head, depth = take("heads", plan.head), len(evidence.stage_curve)
     if not len(task.target) or head.KIND != "softmax" or head.ROWS:
         return 0, 0.0
-    bare, named = without(plan), {e: None for phase in plan.every for e in phase.regularizers if aligns(e)}
-    suited = [e for e in named or ALIGNMENTS if not all(unfit(e.partition(":")[0], p, bare, depth) for p in bare.every)]
-    tried = [bare, *(regularized(bare, (entry,), depth) for entry in suited)]
-    return len(suited), sum(expected(task, evidence, one) for one in tried)
+    tried = aligned(plan, depth)
+    return len(tried), sum(expected(task, evidence, one) for one in (without(plan), *tried.values()))
 
 
 def wants(phase: Phase) -> set[str]:

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 import graft
 from graft.adapt import run_key
 from graft.core import home
+from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Budget, Part, Plan, Run, Sealed, Task
@@ -92,13 +93,18 @@ def distinct(part: Part) -> Part:
 
 
 def over_folds(
-    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, ranked: int
+    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, ranked: int, told: list[str]
 ) -> tuple[Test, list[Entry]] | None:
     """The entries over all labelled examples, by repetition; None where folds cannot be made or take too long.
+
+    One of source data that diverges in a fold is left out, and `told` gains a sentence.
 
     Args:
         part: the task's own test part, for which the entries have answered.
         ranked: backbones that the run's was chosen from.
+
+    Raises:
+        TrainingDiverged: the plan itself does, in some fold at every seed.
     """
     classical = sum(one.row.cost.cpu_seconds for one in entries if not one.row.transfers and not one.row.budget)
     if (FOLDS - 1) * classical > SHARE * budget.seconds:
@@ -115,20 +121,28 @@ def over_folds(
             if repeat and spent + took[number] * FOLDS / (FOLDS - 1) > SHARE / 2 * budget.seconds:
                 break
             one = entries[number]
-            each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
+            if repeat and not answers[number]:
+                continue
+            try:
+                each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
+            except TrainingDiverged as error:
+                if not number:
+                    raise
+                told.append(f"Repetition {repeat + 1} of the folds goes without {one.row.name}: {error}")
+                continue
             ids = [part.ids if fold is task else fold.test.ids for fold in rounds]
             answers[number].append(_ordered([said for said, _ in each], ids, where))
             took[number] = sum(seconds for _, seconds in each)
             spent += took[number]
     groups = everything.groups if kept_apart(joined(task.train, task.val), part) else ()
     test = asked(task, everything, groups=groups, folds=FOLDS, repeats=len(answers[0]), ranked=ranked)
-    return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True)]
+    return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True) if each]
 
 
 def once(task: Task, plan: Plan, seed: int) -> Answers:
     """What a run of the plan answers for the task's test part; the run is not kept, since nothing may start from it."""
     fold = seed + int(task.key[:4], 16)  # another seed for every fold
-    seeds = (seed, *(fold + at * APART for at in range(TRIES)))
+    seeds = [fold + at * APART for at in range(TRIES)]
     run = reseeded(task, plan, fold)
     answers = complete(task, run, task.test.part)
     ways = [replace(plan, phases=way, alternatives=(), choice="best") for way in (plan.phases, *plan.alternatives)]

@@ -36,14 +36,14 @@ def halves(task: Task) -> tuple[Part, Part]:
 
 
 def together(task: Task) -> Task:
-    """The task with source and target to train on, each repeated so that both count alike; the target validates."""
+    """The task with source and target to train on, as many of each, what is few repeated; the target validates."""
     source, own = halves(task)[0], task.train
-    times = [max(1, round(max(len(source), len(own)) / max(1, len(part)))) for part in (source, own)]
-    whole = joined(*(replace(p, groups=()) for p, n in zip((source, own), times, strict=True) for _ in range(n)))
-    whose = kept_apart(task.train, task.val)
+    rng, count = np.random.default_rng(task.seed), max(len(source), len(own))
+    source, own = (part.select(np.resize(rng.permutation(len(part)), count * bool(part))) for part in (source, own))
+    whole = joined(replace(source, groups=()), replace(own, groups=()))
+    whose = kept_apart(own, task.val)
     if whose or take("heads", task.head).KIND != "softmax":  # which leaves out copies together without being told
-        names = ((source.groups if whose else ()) or source.ids) * times[0] + (whose or own.ids) * times[1]
-        whole = replace(whole, groups=names)
+        whole = replace(whole, groups=((source.groups if whose else ()) or source.ids) + (whose or own.ids))
     return replace(task, train=whole, key=key("joint", task.key, task.seed))
 
 

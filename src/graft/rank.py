@@ -16,7 +16,7 @@ from graft.core import figures, home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Budget, Evidence, Ranking, Task
-from graft.core.shelf import names, take
+from graft.core.shelf import function, names, take
 from graft.selector import Standing, beyond, standing
 from graft.speed import subset, training
 
@@ -42,7 +42,8 @@ def rank(
 ) -> Ranking:
     """The candidates, best first, with every stage's probe and what was measured on the way.
 
-    They stand by a linear probe and a prior, what is published of them, weighed by precision (`selector.standing`).
+    They stand by a linear probe and a prior, what is published of them, weighed by precision (`selector.standing`); the
+    prior counts for little where `auto` would fit no more than a head.
     Candidates within two standard errors of the best cannot be told apart: of these the fastest comes first, since it
     can be tuned deeper in the same time. What a limit of the budget rules out is left out, before it is fetched where
     its size and its licence are known.
@@ -166,6 +167,7 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
         part = subset(task, task.train, size)
         for candidate in alive:
             candidate.measure(task, part, seed)
+            candidate.tuned = _tuned(task, candidate, budget)
             probe = figures.plain(candidate.scores["probe"], task.metric)
             log.info("%s: probe %s on %d examples", candidate.backbone.id, probe, len(part))
         alive = _best_first(alive, task.metric)
@@ -181,8 +183,14 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
 
 
 def _standing(alive: list[Candidate], metric: str) -> Standing:
-    errors = [c.curve[-1].error for c in alive]
-    return standing([c.backbone for c in alive], [c.scores["probe"] for c in alive], errors, metric)
+    probes, errors = [c.scores["probe"] for c in alive], [c.curve[-1].error for c in alive]
+    return standing([c.backbone for c in alive], probes, errors, metric, tuned=[c.tuned for c in alive])
+
+
+def _tuned(task: Task, candidate: Candidate, budget: Budget) -> bool:
+    """Whether `auto` would tune it, by what is known so far, and not only fit a head."""
+    plan = function("strategies", "auto")(task, candidate.evidence(task), budget)
+    return any(phase.solver != "exact" for phase in plan.every)
 
 
 def _best_first(alive: list[Candidate], metric: str) -> list[Candidate]:
@@ -262,7 +270,9 @@ def _weighed(alike: list[Candidate], where: Standing, leader: str) -> str:
     by_prior, share = ids[int(np.nanargmax(where.prior))], where.gain[row]
     by_probe = leader if probes[row] == max(probes) else ids[int(np.argmax(probes))]
     text = f"By the prior, published accuracies, {by_prior} would be first; by the probe, {by_probe}."
-    return f"{text} For {leader} the prior counts {1 - share:.0%} and the probe {share:.0%}: together they prefer it."
+    head = "" if alike[row].tuned else ", since no more than a head would be fitted on it"
+    text += f" For {leader} the prior counts {1 - share:.0%} and the probe {share:.0%}{head}"
+    return f"{text}: together they prefer it."
 
 
 def _tied(best: Evidence, leader: str) -> list[str]:

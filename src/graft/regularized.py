@@ -9,6 +9,8 @@ from graft.core.errors import PlanError
 from graft.core.nouns import Phase, Plan
 from graft.core.shelf import take
 
+ALIGNMENTS = ("adabn", "coral", "mmd", "dann")
+
 
 def parsed(entry: str) -> tuple[str, float | None]:
     """A regulariser's name and its strength: "l2_sp:0.01"; None where it is left to its file.
@@ -77,6 +79,14 @@ def aligns(entry: str) -> bool:
 def without(plan: Plan) -> Plan:
     """The plan without what aligns domains."""
     return changed(plan, lambda p: replace(p, regularizers=tuple(e for e in p.regularizers if not aligns(e))))
+
+
+def aligned(plan: Plan, depth: int) -> dict[str, Plan]:
+    """The plan with each alignment in question alone: those that it names, or all, that suit one of its phases."""
+    bare = without(plan)
+    named = dict.fromkeys(entry for phase in plan.every for entry in phase.regularizers if aligns(entry))
+    suited = [e for e in named or ALIGNMENTS if any(not unfit(parsed(e)[0], p, bare, depth) for p in bare.every)]
+    return {entry: regularized(bare, (entry,), depth) for entry in suited}
 
 
 def unfit(name: str, phase: Phase, plan: Plan, depth: int) -> str:

@@ -45,10 +45,13 @@ def reseeded(task: Task, plan: Plan, seed: int = 0) -> Run:
 def dead(task: Task, run: Run) -> str:
     """Why a run has learned nothing: it answers alike whatever it is asked; empty if it does not.
 
-    An exact head is never called so: where it answers alike, there is nothing in the features, and no seed mends that.
+    An exact head is never called so: where it answers alike, there is nothing in the features, and no seed mends that;
+    nor is what has one answer to learn.
     """
     head = take("heads", task.head)
-    if all(phase.solver == "exact" for phase in run.plan.every) or len(set(task.val.targets)) < 2:
+    if all(phase.solver == "exact" for phase in run.plan.every) or any(
+        len(set(part.targets)) < 2 for part in (task.train, task.val)
+    ):
         return ""
     answers, y = logits(task, run, task.val)
     if head.KIND == "softmax":

@@ -37,13 +37,16 @@ def standing(
     errors: Sequence[float],
     metric: str = "accuracy",
     published: Known | None = None,
+    tuned: bool | Sequence[bool] = True,
 ) -> Standing:
-    """What fine-tuning each candidate would reach, by what is published of it and by its probe here.
+    """What each candidate would reach, fine-tuned or as a probe, by what is published of it and by its probe here.
 
     The prior is what others reached with the network, or what its ImageNet top-1 foretells (`prior.Known`), on a level
     that fits the probes, since how hard a task is nobody published; a network of which nothing is published is taken
-    for an average one. The probe errs by its own error and by the gap between probes and fine-tuning. Where the probes
-    lie further from the prior than all of that, either may be at fault, and each takes half of the excess variance.
+    for an average one. The probe errs by its own error and, of a candidate that will be fine-tuned, by the gap between
+    probes and fine-tuning; of one that will not, the prior, which is of fine-tuning, errs by the gap. Where the probes
+    lie further from the prior than all of that, either may be at fault, and each takes half of the excess variance;
+    the prior all of it where the probe is what is sought.
     The value is the precision-weighted mean, prior + gain · (probe − prior), gain the prior's share of the variance.
 
     It needs two networks of which something is published and a probe that is a share; else the probe alone counts.
@@ -51,6 +54,7 @@ def standing(
     Args:
         probes, errors: scores and their standard errors.
         published: all that is, by default.
+        tuned: whether each will be fine-tuned, and not only a head fitted on it.
     """
     measured, error = np.array(probes, np.float64), np.array(errors, np.float64)
     published = published or known()
@@ -66,7 +70,8 @@ def standing(
     prior = prior + (measured - prior)[some].mean()
     within = spread**2 + published.gap**2 + error**2
     excess = max(0.0, float((measured - prior)[some].var(ddof=1) - within[some].mean()))
-    gain = (spread**2 + excess / 2.0) / (within + excess)
+    astray = spread**2 + np.where(tuned, excess / 2.0, published.gap**2 + excess)
+    gain = astray / (within + excess)
     return Standing(prior, prior + gain * (measured - prior), gain * error, gain)
 
 

@@ -136,7 +136,7 @@ def _wide(
 ) -> tuple[Test, list[Entry]] | None:
     """The entries over folds; None where these are given up, and `told` why."""
     try:
-        wide = over_folds(task, run, entries, part, budget, ranked(task))
+        wide = over_folds(task, run, entries, part, budget, ranked(task), told)
         why = "a class would be missing from one, or they would take too long"
     except TrainingDiverged as error:
         wide, why = None, f"training diverged in one of them at every seed: {error}"
