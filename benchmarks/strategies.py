@@ -3,9 +3,9 @@
     python benchmarks/strategies.py DATA --each 20 --draws 5 --backbone package/resnet18
 
 DATA is a folder of class folders of photos. In every draw `--each` photos of a class train, half as many validate and
-up to `--test` test. What is printed is the accuracy, its gain over the strategy that is named first (LP-FT where none is)
-with a 95 % interval over draws (Student's t), the share of weights that moved, and the CPU seconds of one run, features
-stored by earlier ones not counted again.
+up to `--test` test. What is printed is the accuracy, its gain over the strategy that is named first (LP-FT where none
+is) with a 95 % interval over draws (Student's t), the share of weights that moved, and the CPU seconds of one run,
+features stored by earlier ones not counted again.
 """
 
 import argparse
