@@ -125,6 +125,19 @@ def test_a_fold_of_source_data_that_diverges_costs_its_own_row_alone(task, run, 
     assert "source_only" not in {row.name for row in report.rows}
 
 
+def test_folds_are_given_up_where_scratch_diverges_in_one(task, run, monkeypatch) -> None:
+    """There is no verdict without that row."""
+
+    def breaks(fold: Task, plan: Plan, seed: int) -> tuple:
+        raise TrainingDiverged("The loss is inf.")
+
+    monkeypatch.setattr(graft.scratch, "once", breaks)
+    report = graft.verify(task, run, replace(FAST, seconds=26))
+    assert report.folds == 0
+    assert of(report, "scratch").run
+    assert "training diverged in one of them at every seed: The loss is inf" in " ".join(report.notes)
+
+
 @pytest.mark.parametrize("folds", [True, False])
 def test_a_source_row_that_cannot_be_trained_is_told_whatever_is_asked(task, run, folds, monkeypatch) -> None:
     path = sys.modules["graft.verify"]

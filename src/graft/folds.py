@@ -104,7 +104,7 @@ def over_folds(
         ranked: backbones that the run's was chosen from.
 
     Raises:
-        TrainingDiverged: the plan itself does, in some fold at every seed.
+        TrainingDiverged: the plan itself, or a row that does not transfer, does in some fold at every seed.
     """
     classical = sum(one.row.cost.cpu_seconds for one in entries if not one.row.transfers and not one.row.budget)
     if (FOLDS - 1) * classical > SHARE * budget.seconds:
@@ -126,7 +126,7 @@ def over_folds(
             try:
                 each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
             except TrainingDiverged as error:
-                if not number:
+                if not number or not one.row.transfers:  # no verdict without these
                     raise
                 told.append(f"Repetition {repeat + 1} of the folds goes without {one.row.name}: {error}")
                 continue

@@ -24,15 +24,15 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     few = len(task.val) < TELLING
     if few:  # the probe beside it is a run of its own
         budget = replace(budget, seconds=max(budget.seconds - OPENING / share(task), budget.seconds / 2))
-    name, why = _chosen(task, evidence, budget)
+    name, why = _chosen(task, evidence, budget, few)
     made: Plan = function("strategies", name)(task, evidence, budget)
     if few and name == "lp_ft":
         made = replace(made, alternatives=((exact_head(task),),), choice="sure")
     return replace(made, why=(why, *made.why))
 
 
-def _chosen(task: Task, evidence: Evidence, budget: Budget) -> tuple[str, str]:
-    """The strategy, and why."""
+def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tuple[str, str]:
+    """The strategy, and why; `unsure` whether validation examples are too few to choose by."""
     last, depth = evidence.stage_curve[-1], len(evidence.stage_curve)
     room, unit = figures.best(task.metric) - last.score, figures.points(task.metric)
     left, noise = (figures.gain(value, task.metric) + unit for value in (room, last.error))
@@ -71,7 +71,7 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget) -> tuple[str, str]:
             f"{found} But training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart), "
             "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
         )
-    if len(task.val) < TELLING:
+    if unsure:
         return "lp_ft", (
             f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
             "the probe is kept unless tuning is a standard error better."
