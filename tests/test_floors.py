@@ -52,6 +52,7 @@ PATH = (
     "curve",
     "verify",
     "predict",
+    "known",
     "export",
     "report",
 )  # floor 3

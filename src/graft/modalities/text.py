@@ -28,6 +28,7 @@ INLINE = (*SUFFIXES, *TABLES)  # a text is an example itself, not the name of a 
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")
 VERSION = f"1, tokenizers {tokens.VERSION}"
 DROPPED = 0.1  # share of the tokens that a view leaves out
+BEGIN = 200  # characters of a preview
 Example = str | tuple[str, str] | list[str]
 
 
@@ -141,7 +142,7 @@ def look(raw: bytes, reading: Reading) -> Look:
         DataError: there is no text.
     """
     example, notes = _read(raw, reading)
-    text = " ".join([example] if isinstance(example, str) else example)
+    text = _line(example)
     return Look(len(text.split()), writing.simhash(text), notes)
 
 
@@ -169,7 +170,12 @@ def remarks(input: Input, reading: Reading, examples: Iterable[Example]) -> Iter
 
 def words(example: Example) -> list[str]:
     """What a text is about, to tell groups of them apart."""
-    return writing.terms(example if isinstance(example, str) else " ".join(example))
+    return writing.terms(_line(example))
+
+
+def preview(example: Example) -> str:
+    """How a text begins."""
+    return _line(example)[:BEGIN]
 
 
 def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,8 +189,7 @@ def prepare(example: Example, input: Input) -> dict[str, np.ndarray]:
     Shape: x int64 (T,); kind (T,) where the input wants it; word (T,), the word that a token begins or -1, for words.
     """
     ids, kinds, words = tokens.encoded(input.tokenizer, example, input.window)
-    whole = np.array(ids[: input.window * input.most], np.int64)
-    made = {"x": whole}
+    made = {"x": (whole := np.array(ids[: input.window * input.most], np.int64))}
     if input.kinds:
         made["kind"] = np.array(kinds[: len(whole)], np.int64)
     if isinstance(example, list):
@@ -199,9 +204,8 @@ def vary(example: Example, input: Input, rng: np.random.Generator) -> dict[str, 
     """
     if isinstance(example, list):  # every word has a label
         return prepare(example, input)
-    both = [example] if isinstance(example, str) else example
     kept = []
-    for text in both:
+    for text in [example] if isinstance(example, str) else example:
         words = text.split(" ")
         stays = rng.random(len(words)) >= DROPPED
         kept.append(" ".join(word for word, stay in zip(words, stays, strict=True) if stay) or text)
@@ -214,9 +218,8 @@ def example(input: Input, n: int, rng: np.random.Generator) -> dict[str, np.ndar
     Shape: x (T,), length (n,).
     """
     length = np.array([min(input.window, 4 + 3 * at) for at in range(n)], np.int64)
-    total = int(length.sum())
-    batch = {"x": rng.integers(0, tokens.vocabulary(input.tokenizer), total), "length": length}
-    return batch | {"kind": np.zeros(total, np.int64)} if input.kinds else batch
+    x = rng.integers(0, tokens.vocabulary(input.tokenizer), int(length.sum()))
+    return {"x": x, "length": length} | ({"kind": np.zeros_like(x)} if input.kinds else {})
 
 
 def ship(examples: Sequence[Mapping[str, np.ndarray]], input: Input) -> dict[str, np.ndarray]:
@@ -275,14 +278,17 @@ def assets(input: Input) -> dict[str, Path]:
     return {"tokenizer": tokens.place(input.tokenizer)}
 
 
+def _line(example: Example) -> str:
+    return example if isinstance(example, str) else " ".join(example)
+
+
 def _read(raw: bytes, reading: Reading) -> tuple[Example, tuple[str, ...]]:
     if not reading.columns:
         text, notes = writing.decoded(raw)
         if not text.strip():
             raise DataError("The text is empty.")
         return text, notes
-    cells = json.loads(raw)
-    values = [cells[column] for column in reading.columns]
+    values = [json.loads(raw)[column] for column in reading.columns]
     if len(values) == 1 and isinstance(values[0], list):
         words = [str(word) for word in values[0]]
         if not words:
