@@ -136,11 +136,7 @@ def given(value: Any, reading: Reading) -> bytes:
 
 
 def look(raw: bytes, reading: Reading) -> Look:
-    """Length, likeness, and what is odd.
-
-    Raises:
-        DataError: there is no text.
-    """
+    """Length, likeness, and what is odd; raises DataError where there is no text."""
     example, notes = _read(raw, reading)
     text = _line(example)
     return Look(len(text.split()), writing.simhash(text), notes)
@@ -288,7 +284,8 @@ def _read(raw: bytes, reading: Reading) -> tuple[Example, tuple[str, ...]]:
         if not text.strip():
             raise DataError("The text is empty.")
         return text, notes
-    values = [json.loads(raw)[column] for column in reading.columns]
+    cells = json.loads(raw)
+    values = [cells[column] for column in reading.columns]
     if len(values) == 1 and isinstance(values[0], list):
         words = [str(word) for word in values[0]]
         if not words:
