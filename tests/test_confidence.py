@@ -59,10 +59,10 @@ def test_ranges_hold_the_truth() -> None:
     found = head.calibrated("adapted", part(2000), part(2000))
     assert found.thresholds == pytest.approx((1.645, 16.45), rel=0.06)  # where 90 % of a normal error lie
     assert found.coverage[1] <= 0.9 <= found.coverage[2]
-    told = head.answer(np.array([1.0, 2.0], np.float32), ("x", "y"), {"thresholds": (0.5, 3.0)})
+    told = head.answer(np.array([1.0, 2.0], np.float32), ("x", "y"), {"quantiles": (0.5, 3.0)})
     assert told == {"values": {"x": 1.0, "y": 2.0}, "ranges": {"x": [0.5, 1.5], "y": [-1.0, 5.0]}}
-    assert head.answer(np.array([1.0]), ("x",), {"thresholds": [0.5]}) == {"value": 1.0, "range": [0.5, 1.5]}
-    assert head.answer(np.array([1.0]), ("x",), {"thresholds": []}) == {"value": 1.0}
+    assert head.answer(np.array([1.0]), ("x",), {"quantiles": [0.5]}) == {"value": 1.0, "range": [0.5, 1.5]}
+    assert head.answer(np.array([1.0]), ("x",), {"quantiles": []}) == {"value": 1.0}
 
 
 def test_too_few_examples_promise_nothing() -> None:

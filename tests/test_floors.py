@@ -51,13 +51,16 @@ PATH = (
     "verdict",
     "curve",
     "verify",
+    "runtime",
     "predict",
     "known",
+    "forms",
+    "parity",
     "export",
     "report",
 )  # floor 3
 FACES = ("words", "given", "transfer", "demo", "arguments", "cli")  # floor 4
-ALONE = {"predict"}  # runs where an artifact is used: of the path it needs nothing
+ALONE = {"runtime", "predict"}  # run where an artifact is used: of the path they need each other alone
 LINES = 300
 START = 0.2  # CPU seconds
 
@@ -118,7 +121,7 @@ def fault(importer: str, imported: str) -> str | None:
         return None if target in MECHANICS else f"a shelf imports floors 0 and 1 only, not {target}"
     if floor in PATH:
         if floor in ALONE:
-            return None if target in SHELVES else f"{floor} imports floor 0 and shelves only"
+            return None if target in (*SHELVES, *ALONE) else f"{floor} imports floor 0 and shelves only"
         earlier = PATH[: PATH.index(floor)]
         return None if target in (*MECHANICS, *SHELVES, *earlier) else f"{target} does not come before {floor}"
     if floor in FACES:

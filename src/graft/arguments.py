@@ -74,6 +74,10 @@ def parser() -> argparse.ArgumentParser:
     _kept(export)
     export.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
     export.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
+    export.add_argument(
+        "--format", action="extend", nargs="+", default=[], metavar="NAME",
+        help="also write these: torch_export, openvino, int8 (safetensors and ONNX always)",
+    )  # fmt: skip
     export.add_argument("--report", metavar="FILE", help="a Report, as `graft verify` wrote it; by default it is made")
     predict = command("predict", "answer for new files with an artifact")
     predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")

@@ -102,7 +102,7 @@ def _export(a: argparse.Namespace) -> None:
     task = _task(a)
     run = _run(a, task)
     report = noun(Report, a.report) if a.report else verify(task, run, _budget(a))
-    artifact = export(task, run, report, a.out, not a.no_examples)
+    artifact = export(task, run, report, a.out, a.format, not a.no_examples)
     _show(a, artifact, words.artifact(artifact))
 
 

@@ -11,47 +11,57 @@ from typing import Any
 
 import numpy as np
 
+from graft.core.card import opened
 from graft.core.codec import from_dict
-from graft.core.errors import DataError, ExportMismatch, GraftError
-from graft.core.keys import file_sha256
+from graft.core.errors import DataError, ExportMismatch, GraftError, PlanError
 from graft.core.shelf import take
+from graft.runtime import Said, runtime
 
 log = logging.getLogger("graft")
-SCHEMA = 2  # of card.json
 BATCH = 32  # examples that are prepared and answered together
 SHOWN = 80  # characters of an input that are repeated with its answer
-WHOLE = ("share",)  # what makes one answer of an example's pieces: not asked for where every word has one
 Raw = Any  # a path, the bytes of a file, or what else the modality takes: a text, a row, an array
-
-Said = tuple[np.ndarray, float | None]  # logits, and how unlike the training data the example is
+Taken = tuple[Any, list[str]]  # an example as the network is fed it, or a GraftError; and its words
 Example = tuple[str, Callable[[], bytes]]  # what it is called, and what gives its raw bytes
 
 
-def open(path: str | os.PathLike[str]) -> "Predictor":
+def open(path: str | os.PathLike[str], format: str = "") -> "Predictor":
     """The artifact in a folder, every file of it checked against the hash in its card.
+
+    Args:
+        format: which form of the network answers, where the folder holds several; by default the fastest faithful one.
 
     Raises:
         DataError: the folder holds no artifact.
-        ExportMismatch: a file is missing, changed, or of a newer schema.
+        ExportMismatch: a file is missing or changed, or the card is of a newer schema or names what it must not.
+        PlanError: it holds no such format.
 
     Example:
         >>> graft.open("artifact").predict(["new.jpg"])                    # doctest: +SKIP
         [{'input': 'new.jpg', 'label': 'cat', 'probability': 0.98, ...}]
     """
-    return Predictor(Path(path))
+    return Predictor(Path(path), format)
 
 
 class Predictor:
-    """Answers for raw files: decode → prepare → compute → answer."""
+    """Answers for raw files: decode → prepare → compute → answer.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.card = folder, _card(folder)
+    An artifact of several tasks answers each of them by its name, under "tasks".
+    """
+
+    def __init__(self, folder: Path, format: str = "") -> None:
+        self.folder, self.card = folder, opened(folder)
         self.modality = take("modalities", self.card["modality"])
-        self.head = take("heads", self.card["head"])
+        self.tasks: dict[str, dict[str, Any]] = self.card.get("tasks", {"": self.card})
+        self.by_word = any(take("heads", task["head"]).ROWS for task in self.tasks.values())
         self.labels: tuple[str, ...] = tuple(self.card["labels"])
-        self.reading = from_dict(self.modality.Reading, self.card["reading"])
-        self._input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **self._files()})
-        self._compute = self._runtime()
+        try:
+            self.reading = from_dict(self.modality.Reading, self.card["reading"])
+            files = {name: str(folder / file) for name, file in self.card.get("assets", {}).items()}
+            self._input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **files})
+        except (PlanError, KeyError, TypeError) as error:
+            raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}") from None
+        self.compute = runtime(folder, self.card, self._input, format)
 
     def predict(self, inputs: Raw | Iterable[Raw]) -> list[dict[str, Any]]:
         """One answer per example, in order; what cannot be read gets an "error" and stops nothing.
@@ -64,28 +74,40 @@ class Predictor:
         single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or (hasattr(inputs, "dtype") and not several)
         answers: list[dict[str, Any]] = []
         found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
-        more = [self.card["trust"]] if "trust" in self.card else []
-        for shown, logits, words, novelty in self._logits(found):
-            if isinstance(logits, GraftError):
-                answers.append({"input": shown, "error": str(logits)})
-                continue
-            told = self.head.answer(logits, self.labels, *([words] if self.head.ROWS else more))
-            if novelty is not None and "unlike" in self.card:
-                told["unlike"] = novelty > self.card["unlike"]
-            answers.append({"input": shown, **told})
+        for shown, words, said in self._computed(found):
+            answers.append({"input": shown, **self._told(words, said)})
         return answers
 
-    def logits(self, items: Iterable[str]) -> np.ndarray:
-        """What the network says of examples, named as a Task names them, before it is made an answer: (n, labels).
+    def taken(self, value: Any, check: Callable[[bytes], object] = len) -> Taken:
+        """An example that was handed over, as `answered` takes it; never a path: a text that names a file is a text.
 
-        Raises:
-            DataError: one cannot be read.
+        Args:
+            check: raises DataError where the raw bytes are not to be decoded.
         """
-        rows = [logits for _, logits, *_ in self._logits(self._named(items))]
-        for row in rows:
-            if isinstance(row, GraftError):
-                raise row
-        return np.concatenate(rows) if self.head.ROWS else np.stack(rows)  # type: ignore[arg-type]
+
+        def fetch() -> bytes:
+            check(raw := self._given(value))
+            return raw
+
+        return self._read(fetch)
+
+    def answered(self, taken: Sequence[Taken]) -> list[dict[str, Any]]:
+        """One answer for each example that was taken, computed together; an "error" for what could not be read."""
+        return [self._told(words, said) for words, said in self._said(taken)]
+
+    def _told(self, words: list[str], said: Said | GraftError) -> dict[str, Any]:
+        if isinstance(said, GraftError):
+            return {"error": str(said)}
+        told = {name: self._answer(name, task, said, words) for name, task in self.tasks.items()}
+        return {"tasks": told} if "tasks" in self.card else told[""]
+
+    def _answer(self, name: str, task: dict[str, Any], said: Said, words: list[str]) -> dict[str, Any]:
+        head, end = take("heads", task["head"]), f".{name}" if name else ""
+        more = [words] if head.ROWS else [task["trust"]] if "trust" in task else []
+        told: dict[str, Any] = head.answer(said[f"logits{end}"], tuple(task["labels"]), *more)
+        if "unlike" in task and (novelty := said.get(f"novelty{end}")) is not None:
+            told["unlike"] = float(novelty) > task["unlike"]
+        return told
 
     def nearest(self, raw: Raw, k: int = 3) -> list[dict[str, Any]]:
         """The training examples that one example resembles most to the network, the likest first.
@@ -99,11 +121,11 @@ class Predictor:
         """
         if self._known is None:
             return []
-        fed, _ = self._read(self._found(raw)[0][1])
+        fed, words = self._read(self._found(raw)[0][1])
         if isinstance(fed, GraftError):
             raise fed
         examples, known = self._known
-        (features,) = self._run(self.modality.ship([fed], self._input))["features"]
+        features = self.compute([fed], [words])[0]["features"]
         like = known @ (features / max(float(np.linalg.norm(features)), 1e-12))
         order = np.argsort(-like, kind="stable")[:k]
         return [{**examples[row], "similarity": round(float(like[row]), 6)} for row in order]
@@ -118,27 +140,48 @@ class Predictor:
         examples = json.loads((self.folder / "known.json").read_text(encoding="utf-8"))["examples"]
         return examples, load_file(self.folder / "known.safetensors")["features"].astype(np.float32)
 
-    def prepared(self, items: Iterable[str]) -> list[dict[str, np.ndarray]]:
-        """The same examples as the network is fed them."""
-        return [self._read(fetch)[0] for _, fetch in self._named(items)]
+    def logits(self, items: Iterable[str], task: str = "") -> np.ndarray:
+        """What the network says of examples, named as a Task names them, before it is made an answer: (n, labels).
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        rows = []
+        for _, _, said in self._computed(self._named(items)):
+            if isinstance(said, GraftError):
+                raise said
+            rows.append(said[f"logits.{task}" if task else "logits"])
+        return np.concatenate(rows) if self.by_word else np.stack(rows)
+
+    def prepared(self, items: Iterable[str]) -> list[Taken]:
+        """The same examples as the network is fed them, each beside its words, where these have answers of their own.
+
+        Raises:
+            DataError: one cannot be read.
+        """
+        made = [self._read(fetch) for _, fetch in self._named(items)]
+        for fed, _ in made:
+            if isinstance(fed, GraftError):
+                raise fed
+        return made
 
     def _named(self, items: Iterable[str]) -> list[Example]:
         return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]
 
-    def _logits(self, waiting: list[Example]) -> Iterator[tuple[str, np.ndarray | GraftError, list[str], float | None]]:
-        """Of each example what it is called, what the network says or why it does not, and the words answered for.
-
-        And its novelty, where the network tells.
-        """
+    def _computed(self, waiting: list[Example]) -> Iterator[tuple[str, list[str], Said | GraftError]]:
+        """Of each example what it is called, its words, and what the network says or why it does not."""
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
                 read = list(pool.map(self._read, [fetch for _, fetch in chunk]))
-                good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
-                found = iter(self._compute(*zip(*good, strict=True)) if good else ())
-                for (shown, _), (fed, words) in zip(chunk, read, strict=True):
-                    said, novelty = (fed, None) if isinstance(fed, GraftError) else next(found)
-                    yield shown, said, words, novelty
+                for (shown, _), said in zip(chunk, self._said(read), strict=True):
+                    yield shown, *said
+
+    def _said(self, read: Sequence[Taken]) -> Iterator[tuple[list[str], Said | GraftError]]:
+        good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
+        found = iter(self.compute(*zip(*good, strict=True)) if good else ())
+        for fed, words in read:
+            yield words, fed if isinstance(fed, GraftError) else next(found)
 
     def _found(self, raw: Raw) -> list[Example]:
         """The examples that one input holds: what each is called, and what gives its raw bytes."""
@@ -173,7 +216,7 @@ class Predictor:
     def _given(self, raw: Raw) -> bytes:
         return self.modality.given(raw, self.reading)  # type: ignore[no-any-return]
 
-    def _read(self, fetch: Callable[[], bytes]) -> tuple[Any, list[str]]:
+    def _read(self, fetch: Callable[[], bytes]) -> Taken:
         """An example as the network is fed it, or why it cannot be; and its words, where each has an answer."""
         try:
             try:
@@ -181,52 +224,12 @@ class Predictor:
             except OSError as error:
                 raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
             example = self.modality.decode(raw, self.reading, self._input)
-            words = example if self.head.ROWS else []
+            words = example if self.by_word else []
             if "baseline" in self.card:
                 return take("baselines", self.card["baseline"]).describe(example), words
             return self.modality.prepare(example, self._input), words
         except GraftError as error:
             return error, []
-
-    def _files(self) -> dict[str, str]:
-        """Where the files that the input needs lie: beside the card."""
-        return {name: str(self.folder / file) for name, file in self.card.get("assets", {}).items()}
-
-    def _runtime(self) -> Callable[[Sequence[Any], Sequence[list[str]]], Iterable[Said]]:
-        """What answers examples as they are fed, beside their words."""
-        if "baseline" in self.card:
-            from safetensors.numpy import load_file
-
-            state = load_file(self.folder / "weights.safetensors")
-            method = take("baselines", self.card["baseline"])
-            ragged = getattr(method, "RAGGED", False)
-
-            def told(seen: Sequence[Any], words: Sequence[list[str]]) -> Iterable[Said]:
-                answers = np.asarray(method.predict(state, seen if ragged else np.stack(seen)))
-                if not self.head.ROWS:
-                    return [(row, None) for row in answers]
-                counts = [len(each) for each in words]  # a baseline may have one answer for all words of an example
-                answers = np.repeat(answers, counts, 0) if len(answers) < sum(counts) else answers
-                return [(rows, None) for rows in np.split(answers, np.cumsum(counts)[:-1])]
-
-            return told
-        run = self._run = take("formats", "onnx").read_all(self.folder / "model.onnx")
-
-        def compute(prepared: Sequence[Any], words: Sequence[list[str]]) -> Iterable[Said]:
-            fed = self.modality.ship(prepared, self._input)
-            if not self.head.ROWS:
-                found = run(fed)
-                novelty = found["novelty"].tolist() if "novelty" in found else [None] * len(prepared)
-                return zip(found["logits"], novelty, strict=True)
-            logits = run({name: array for name, array in fed.items() if name not in WHOLE})["logits"]
-            return [(rows, None) for rows in self.modality.told(logits, prepared, self._input)]
-
-        return compute
-
-
-def spoken(logits: np.ndarray, prepared: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Of answers for every token of an example (T, K), those for its words; others, (1, K), as they are."""
-    return logits[prepared["word"] >= 0] if "word" in prepared and len(logits) == len(prepared["word"]) else logits
 
 
 def _raised(error: GraftError) -> bytes:
@@ -238,28 +241,3 @@ def _exists(raw: str | os.PathLike[str]) -> bool:
         return bool(str(raw).strip()) and Path(raw).exists()
     except (OSError, ValueError):  # too long for a name, or holding a zero byte
         return False
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    try:
-        card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        schema, files = int(card["schema"]), dict(card["files"])
-    except OSError:
-        raise DataError(
-            f"{folder} holds no artifact: there is no card.json in it. `graft transfer DATA --out {folder}` makes one."
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}.") from None
-    if schema != SCHEMA:
-        raise ExportMismatch(
-            f"{folder} has schema {schema}, and this version reads {SCHEMA}. "
-            + ("Upgrade graft-learn." if schema > SCHEMA else "Export it again.")
-        )
-    for name, expected in files.items():
-        if Path(name).name != name:
-            raise ExportMismatch(f"{folder / 'card.json'} names {name!r}, which is not a file of the artifact.")
-        if not (folder / name).is_file():
-            raise ExportMismatch(f"{folder / name} is missing from the artifact.")
-        if file_sha256(folder / name) != expected:
-            raise ExportMismatch(f"{folder / name} has been changed: its sha256 is not the one in the card.")
-    return card

@@ -64,7 +64,7 @@ def transfer(
     log.info("%s\n%s", "\n".join(ranking.why), explain(chosen))
     run = reseeded(task, chosen, seed)  # do it; from another seed where training breaks
     report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
-    artifact = export(task, run, report, out, examples)  # never ships a harmful transfer
+    artifact = export(task, run, report, out, examples=examples)  # never ships a harmful transfer
     pictures(ranking, chosen, report, out)
     log.info("%s", words.rows(report))
     if (spent := time.perf_counter() - began) > LATE * budget.seconds:

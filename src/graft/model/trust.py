@@ -53,16 +53,16 @@ def labels(probability: Array, names: Sequence[str], trust: Mapping[str, Any]) -
 
     Shape: probability (K,).
     """
-    if not trust["thresholds"]:
+    if not trust["quantiles"]:
         return {"set": list(names), "unsure": True}
-    held = conformal.sets(probability, trust["thresholds"][0])
+    held = conformal.sets(probability, trust["quantiles"][0])
     order = np.argsort(-probability, kind="stable")
     return {"set": [names[k] for k in order if held[k]], "unsure": int(held.sum()) != 1}
 
 
 def ranges(values: Array, trust: Mapping[str, Any]) -> list[list[float]]:
     """From where to where each of one example's quantities lies at the level (K, 2); nothing if that is not known."""
-    halves = trust["thresholds"]
+    halves = trust["quantiles"]
     return [[float(f"{v + sign * half:.6g}") for sign in (-1, 1)] for v, half in zip(values, halves, strict=False)]
 
 
