@@ -161,9 +161,10 @@ def test_answers_from_files_bytes_and_samples_are_the_networks(walked, clips: Pa
         logits = answers_of(task, run, task.val)[0]
         np.testing.assert_allclose(predictor.logits(items), logits, atol=1e-4)
     if "backbone" in predictor.card:
-        from graft.export import rebuilt
+        from graft.parity import rebuilt
 
-        np.testing.assert_allclose(predictor.logits(items), rebuilt(out, items), atol=1e-4)
+        made = [fed for fed, _ in predictor.prepared(items)]
+        np.testing.assert_allclose(predictor.logits(items), rebuilt(out, made), atol=1e-4)
     for item, one in list(zip(items, told, strict=True))[:4]:
         samples, rate = soundfile.read(item, dtype="float32")
         given = [

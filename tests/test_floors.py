@@ -57,9 +57,11 @@ PATH = (
     "forms",
     "parity",
     "export",
+    "merge",
+    "hf",
     "report",
 )  # floor 3
-FACES = ("words", "given", "transfer", "demo", "arguments", "cli")  # floor 4
+FACES = ("words", "given", "transfer", "demo", "listing", "arguments", "cli")  # floor 4
 ALONE = {"runtime", "predict"}  # run where an artifact is used: of the path they need each other alone
 LINES = 300
 START = 0.2  # CPU seconds

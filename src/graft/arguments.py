@@ -14,6 +14,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What was asked for; --backbone takes several ids, so that a DATA behind them is told apart from the last."""
     commands = parser()
     a = commands.parse_args(argv)
+    if getattr(a, "to", None):
+        if a.to[0] != "hf":
+            commands.error(f"--to {a.to[0]}: what can be written is hf, such as --to hf DIR")
+        a.data = a.data or a.out
     if "data" in a and a.data is None:
         groups = [ids for ids in getattr(a, "backbone", None) or [] if len(ids) > 1 and os.path.exists(ids[-1])]
         if not groups:
@@ -78,7 +82,14 @@ def parser() -> argparse.ArgumentParser:
         "--format", action="extend", nargs="+", default=[], metavar="NAME",
         help="also write these: torch_export, openvino, int8 (safetensors and ONNX always)",
     )  # fmt: skip
+    export.add_argument(
+        "--to", nargs=2, metavar=("hf", "DIR"), help="also write a folder that timm or transformers loads, into DIR; "
+        "DATA may then be an artifact that stands (default ./artifact)",
+    )  # fmt: skip
     export.add_argument("--report", metavar="FILE", help="a Report, as `graft verify` wrote it; by default it is made")
+    merge = command("merge", "several artifacts on one backbone → one that answers all their tasks: the Artifact")
+    merge.add_argument("artifacts", metavar="DIR", nargs="+", help="artifacts; a task is called after its folder")
+    _out(merge)
     predict = command("predict", "answer for new files with an artifact")
     predict.add_argument("artifact", metavar="DIR", help="the artifact's folder")
     predict.add_argument(

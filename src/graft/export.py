@@ -1,10 +1,11 @@
 """Task, Run, Report → Artifact: write what the report ships, reload it in a fresh process, compare."""
 
+import contextlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ def export(
     run: Run,
     report: Report,
     out: str | os.PathLike[str] = "artifact",
-    formats: Sequence[str] = (),
     examples: bool = True,
+    formats: Sequence[str] = (),
 ) -> Artifact:
     """Write the artifact folder that ships, and prove that it computes what was trained.
 
@@ -42,9 +43,9 @@ def export(
     whole, it stays as it is.
 
     Args:
-        formats: what else to write, files of the `formats` shelf; one that loses accuracy is kept within its bound.
         examples: whether the folder keeps names, small previews and features of training examples, so that an answer
             can show what it resembles; False where these are nobody else's business.
+        formats: what else to write, files of the `formats` shelf; one that loses accuracy is kept within its bound.
 
     Raises:
         ExportMismatch: a fresh process computes something else.
@@ -58,12 +59,12 @@ def export(
     check_out(out)
     forms = () if row.name in names("baselines") else chosen(formats)
     made = key("artifact", graft.__version__, SCHEMA, task.key, task.name, report, forms, examples)
-    place = Path(os.path.realpath(out))  # a name of its own, also for "."
-    with home.storage():
-        place.parent.mkdir(parents=True, exist_ok=True)
-    with home.lock("results", f"out-{key(str(place))}"):  # two that write one folder do so one after the other
-        _restored(place)
-        card = _standing(place, made) or _written(task, row, report, place, forms, examples, made)
+    with held(out) as place:
+        card = _standing(place, made)
+        if card is None:
+            with drafted(place) as draft:
+                card = {**_written(task, row, report, draft, forms, examples), "made": made}
+                keep(card, draft)
     return Artifact(
         path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence,
         labels=tuple(card["labels"]), groups=tuple(from_dict(Group, group) for group in card["groups"]),
@@ -81,33 +82,60 @@ def _standing(place: Path, made: str) -> Card | None:
     return card if card.get("made") == made else None
 
 
-def _written(
-    task: Task, row: Row, report: Report, place: Path, forms: Sequence[str], examples: bool, made: str
-) -> Card:
+@contextlib.contextmanager
+def held(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """Where an artifact is to stand; two that write one folder do so one after the other."""
+    check_out(out)
+    place = Path(os.path.realpath(out))  # a name of its own, also for "."
+    with home.storage():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with home.lock("results", f"out-{key(str(place))}"):
+        _restored(place)
+        yield place
+
+
+@contextlib.contextmanager
+def drafted(place: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of what stands there when the block ends well, and else vanishes."""
     draft = place.with_name(f".{place.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         with home.storage():
             draft.mkdir()
-            card = {**_described(task, row, report), "made": made}
-            if row.name in names("baselines"):
-                card |= _baseline(row.name, row.run, draft)
-            else:
-                run, more = written(task, row.run, draft, forms)
-                card |= more
-                if examples and not take("heads", task.head).ROWS:
-                    remember(task, run, card["labels"], draft)
-            card["files"] = {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir())}
-            _keep(card, draft)
-        card["proof"] = proven(draft, expected(task, row), torch="baseline" not in card)
-        bounds = {name: bound for name in forms if (bound := getattr(take("formats", name), "BOUND", None))}
-        card["parity"] = faithful(card["proof"], list(bounds))
-        for name, bound in bounds.items():
-            _judge(task, row, card, draft, name, bound)
-        _keep(card, draft)
+        yield draft
         _placed(draft, place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def keep(card: Card, draft: Path) -> None:
+    """Write a card beside the files that it lists."""
+    with home.storage():
+        (draft / "card.json").write_text(to_json(card, indent=1), encoding="utf-8")
+
+
+def listed(draft: Path) -> dict[str, str]:
+    """The files of a folder and their sha256, as a card lists them."""
+    return {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir()) if entry.name != "card.json"}
+
+
+def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[str], examples: bool) -> Card:
+    card = _described(task, row, report)
+    with home.storage():
+        if row.name in names("baselines"):
+            card |= _baseline(row.name, row.run, draft)
+        else:
+            run, more = written(task, row.run, draft, forms)
+            card |= more
+            if examples and not take("heads", task.head).ROWS:
+                remember(task, run, card["labels"], draft)
+        card["files"] = listed(draft)
+    keep(card, draft)
+    card["proof"] = proven(draft, expected(task, row), torch="baseline" not in card)
+    bounds = {name: bound for name in forms if (bound := getattr(take("formats", name), "BOUND", None))}
+    card["parity"] = faithful(card["proof"], list(bounds))
+    for name, bound in bounds.items():
+        _judge(task, row, card, draft, name, bound)
     return card
 
 
@@ -146,10 +174,6 @@ def _judge(task: Task, row: Row, card: Card, draft: Path, name: str, bound: floa
     del card["formats"][name], card["proof"][name]
     card["notes"].append(f"{name} was not kept: {told}; that it loses at most {bound:g} is not shown.")
     log.warning("%s", card["notes"][-1])
-
-
-def _keep(card: Card, draft: Path) -> None:
-    (draft / "card.json").write_text(to_json(card, indent=1), encoding="utf-8")
 
 
 def check_out(out: str | os.PathLike[str]) -> None:

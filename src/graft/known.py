@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from graft.build import reading
 from graft.confidence import vectors
@@ -40,7 +40,7 @@ def remember(task: Task, run: Run, labels: list[str], folder: Path) -> None:
         for row, (item, target) in enumerate(zip(part.items, given, strict=True))
     ]
     (folder / FILES[0]).write_text(to_json({"examples": known}), encoding="utf-8")
-    save_file({"features": unit(features).numpy().astype(np.float16)}, folder / FILES[1])
+    (folder / FILES[1]).write_bytes(save({"features": unit(features).numpy().astype(np.float16)}))
 
 
 def _balanced(strata: list[str]) -> list[int]:

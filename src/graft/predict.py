@@ -58,10 +58,10 @@ class Predictor:
         try:
             self.reading = from_dict(self.modality.Reading, self.card["reading"])
             files = {name: str(folder / file) for name, file in self.card.get("assets", {}).items()}
-            self._input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **files})
+            self.input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **files})
         except (PlanError, KeyError, TypeError) as error:
             raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}") from None
-        self.compute = runtime(folder, self.card, self._input, format)
+        self.compute = runtime(folder, self.card, self.input, format)
 
     def predict(self, inputs: Raw | Iterable[Raw]) -> list[dict[str, Any]]:
         """One answer per example, in order; what cannot be read gets an "error" and stops nothing.
@@ -119,19 +119,19 @@ class Predictor:
         Raises:
             DataError: it cannot be read.
         """
-        if self._known is None:
+        if self.known is None:
             return []
         fed, words = self._read(self._found(raw)[0][1])
         if isinstance(fed, GraftError):
             raise fed
-        examples, known = self._known
+        examples, known = self.known
         features = self.compute([fed], [words])[0]["features"]
         like = known @ (features / max(float(np.linalg.norm(features)), 1e-12))
         order = np.argsort(-like, kind="stable")[:k]
         return [{**examples[row], "similarity": round(float(like[row]), 6)} for row in order]
 
     @cached_property
-    def _known(self) -> tuple[list[dict[str, Any]], np.ndarray] | None:
+    def known(self) -> tuple[list[dict[str, Any]], np.ndarray] | None:
         """The training examples that the artifact remembers, and their features (M, D), of length 1."""
         if "known.json" not in self.card["files"]:
             return None
@@ -223,11 +223,11 @@ class Predictor:
                 raw = fetch()
             except OSError as error:
                 raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
-            example = self.modality.decode(raw, self.reading, self._input)
+            example = self.modality.decode(raw, self.reading, self.input)
             words = example if self.by_word else []
             if "baseline" in self.card:
                 return take("baselines", self.card["baseline"]).describe(example), words
-            return self.modality.prepare(example, self._input), words
+            return self.modality.prepare(example, self.input), words
         except GraftError as error:
             return error, []
 

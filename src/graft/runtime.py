@@ -50,9 +50,7 @@ def runtime(folder: Path, card: Card, input: Any, asked: str = "") -> Runtime:
 def _chosen(card: Card, asked: str) -> str:
     there = list(card["formats"])
     if asked and asked not in there:
-        raise PlanError(
-            f"The artifact holds no {asked}. It holds: {', '.join(there) or 'a baseline, without formats'}."
-        )
+        raise PlanError(f"The artifact holds no {asked}. It holds: {', '.join(there)}.")
     installed = [name for name in FIRST if name in there and (name == "onnx" or importlib.util.find_spec(name))]
     return asked or next(iter(installed), there[0])
 

@@ -104,16 +104,22 @@ def _faults(card: Card) -> Iterator[str]:
         elif Path(name).suffix not in KINDS:
             yield f"names {name!r}, which is no kind of file that an artifact holds ({', '.join(KINDS)})"
     tasks = card.get("tasks", {"": card})
+    if not isinstance(tasks, dict) or not all(isinstance(one, dict) and "labels" in one for one in tasks.values()):
+        yield "lacks the labels of its tasks"
+        return
     shelves = [("modalities", card["modality"])]
-    shelves += [("heads", one.get("head") if isinstance(one, dict) else None) for one in tasks.values()]
+    shelves += [("heads", one.get("head")) for one in tasks.values()]
     shelves += [("baselines", card["baseline"])] if "baseline" in card else []
     shelves += [("formats", name) for name in card["formats"]]
     for shelf, name in shelves:
         if name not in names(shelf):
             yield f"names {name!r}, which is none of this version's {shelf}"
     needed = ["weights.safetensors"] if "baseline" in card else []
-    needed += [name for form in card["formats"].values() for name in form["files"]]
-    needed += list(card.get("assets", {}).values())
+    try:
+        needed += [name for form in card["formats"].values() for name in form["files"]]
+        needed += list(card.get("assets", {}).values())
+    except (TypeError, KeyError, AttributeError):
+        yield "does not say which files its formats and assets are"
     if not card["formats"] and "baseline" not in card:
         yield "lists no form of the network"
     for name in needed:

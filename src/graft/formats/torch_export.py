@@ -44,11 +44,12 @@ def write(
     """Write `network(**example)` as one file; the arguments are those of the ONNX format."""
     import torch
 
-    from graft.model.exporting import program
+    from graft.model.exporting import program, quiet
 
     made = program(network.eval().cpu(), {name: value.cpu() for name, value in example.items()}, shapes)
     made._example_inputs = None
-    torch.export.save(made, path, extra_files={"outputs": json.dumps(list(outputs))})
+    with quiet():
+        torch.export.save(made, path, extra_files={"outputs": json.dumps(list(outputs))})
 
 
 def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:

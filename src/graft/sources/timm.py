@@ -100,6 +100,11 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
     return _create(name, _size(input), num_classes=0)
 
 
+def classifier(name: str, input: Mapping[str, Any], outputs: int) -> "nn.Module":
+    """The empty network with a classifier of its own, as timm ships it; raises BackboneError where it has none."""
+    return _create(name, _size(input), num_classes=outputs)
+
+
 def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
     """Older names renamed and position embeddings resized by timm's own rule for this network, where it has one."""
     rule = getattr(sys.modules[type(module).__module__], "checkpoint_filter_fn", None)
