@@ -54,6 +54,14 @@ PATH = (
     "predict",
     "occlusion",
     "export",
+    "examined",
+    "exhibits",
+    "svg",
+    "charts",
+    "closeups",
+    "advice",
+    "spendings",
+    "model_card",
     "report",
 )  # floor 3
 FACES = ("words", "given", "transfer", "demo", "arguments", "cli")  # floor 4

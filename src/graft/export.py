@@ -19,6 +19,7 @@ from graft.confidence import familiar, said
 from graft.core import home
 from graft.core.codec import from_dict, to_dict, to_json
 from graft.core.errors import DataError, ExportMismatch, PlanError
+from graft.core.exhibits import FILES
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Backbone, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
@@ -28,7 +29,6 @@ from graft.predict import SCHEMA, WHOLE, spoken
 from graft.rank import learned
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
-PICTURES = ("ranking.png", "stages.png", "verdict.png", "labels.png")  # which `report` puts beside it
 COMPARED = 64  # real examples that are compared, of the validation part
 
 # What a fresh process runs: the artifact's own answers, and those of its safetensors in torch.
@@ -254,7 +254,7 @@ def _restored(place: Path) -> None:
     if old.is_dir() and not place.exists():
         old.rename(place)
     elif old.is_dir():
-        own = {"card.json", *_files(old), *PICTURES}
+        own = {"card.json", *_files(old), *FILES}
         for entry in old.iterdir():
             if entry.name not in own and not (place / entry.name).exists():
                 entry.rename(place / entry.name)

@@ -17,6 +17,7 @@ from graft.predict import Predictor, Raw
 MOST = 64  # pieces that are hidden one by one; of more, neighbours are hidden together
 CLOSER, PARTS, ROUNDS = 4, 16, 3  # of these the strongest are looked into, in so many parts each, so many times
 Answer = dict[str, Any]
+Ask = Callable[[list[Raw]], list[Answer]]
 
 
 def looked(predictor: Predictor, raw: Raw) -> dict[str, Any]:
@@ -31,16 +32,23 @@ def looked(predictor: Predictor, raw: Raw) -> dict[str, Any]:
     Raises:
         DataError: the example cannot be read.
     """
-    pieces: Pieces = predictor.pieces(raw)
-    first = _asked(predictor, pieces, [()])[0]
+    return explained(predictor.pieces(raw), predictor.predict)
+
+
+def explained(pieces: Pieces, ask: Ask) -> dict[str, Any]:
+    """The same of pieces, by whoever is asked: several raw examples in, an answer for each out."""
+
+    def asked(hidden: Sequence[Sequence[int]]) -> list[Answer]:
+        return ask([pieces.without(some) for some in hidden])
+
+    first = asked([()])[0]
     if "error" in first:
         raise DataError(first["error"])
     label, measure = measured(first)
     whole = measure(first)
 
     def drops(hidden: Sequence[Sequence[int]]) -> np.ndarray:
-        told = _asked(predictor, pieces, hidden)
-        return np.array([whole - (measure(one) if "error" not in one else 0.0) for one in told])
+        return np.array([whole - (measure(one) if "error" not in one else 0.0) for one in asked(hidden)])
 
     count = len(pieces.regions)
     if pieces.kind in ("grid", "spans"):
@@ -77,10 +85,6 @@ def measured(first: Answer) -> tuple[str, Callable[[Answer], float]]:
 def _clear(one: Answer) -> float:
     """How much nearer its group's centre is than the next, 0 to 1."""
     return 1 - one["distance"] / one["next_distance"] if one.get("next_distance") else 1.0
-
-
-def _asked(predictor: Predictor, pieces: Pieces, hidden: Sequence[Sequence[int]]) -> list[Answer]:
-    return predictor.predict([pieces.without(some) for some in hidden])
 
 
 def _swept(pieces: Pieces, drops: Callable[[Sequence[Sequence[int]]], np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from graft.data import pictures
+from graft.data import pictures, shown
 from graft.data.writing import BROAD, decoded
 
 GRID = 7  # squares along a picture's long side: small enough to point, large enough to be missed
@@ -34,6 +34,7 @@ class Pieces:
     kind: str  # grid, words, spans, columns
     regions: tuple[dict[str, Any], ...]  # where each piece lies
     without: Callable[[Sequence[int]], Any]  # these hidden: the rest, as a modality's `given` takes it
+    shown: Callable[[], dict[str, Any]]  # the example as a person is shown it: fields of a Closeup
     text: str = ""  # that the regions of words point into
 
 
@@ -58,7 +59,8 @@ def squares(raw: bytes, reading: Any = None, input: Any = None) -> Pieces:
         Image.fromarray(left).save(stream, "BMP")
         return stream.getvalue()
 
-    return Pieces("grid", tuple({"row": r, "column": c, "rows": rows, "columns": columns} for r, c in places), without)
+    regions = tuple({"row": r, "column": c, "rows": rows, "columns": columns} for r, c in places)
+    return Pieces("grid", regions, without, lambda: shown.photo(picture))
 
 
 def words(raw: bytes, reading: Any, input: Any = None) -> Pieces:
@@ -93,7 +95,8 @@ def words(raw: bytes, reading: Any, input: Any = None) -> Pieces:
                 left[name] = left[name][:start] + (GONE if tagged else "") + left[name][end:]
         return left if columns else left[""].encode("utf-8", "surrogatepass")
 
-    return Pieces("words", tuple(regions), without, text.removesuffix("\n"))
+    text = text.removesuffix("\n")
+    return Pieces("words", tuple(regions), without, lambda: {"kind": "text", "text": text}, text)
 
 
 def heard(raw: bytes, reading: Any = None, input: Any = None) -> Pieces:
@@ -110,7 +113,7 @@ def heard(raw: bytes, reading: Any = None, input: Any = None) -> Pieces:
             left[edges[at] : edges[at + 1]] = 0
         return sound.encoded(left, rate)
 
-    return Pieces("spans", _spans(edges, rate), without)
+    return Pieces("spans", _spans(edges, rate), without, lambda: shown.sound(samples, rate))
 
 
 def traced(raw: bytes, reading: Any, input: Any = None) -> Pieces:
@@ -134,7 +137,8 @@ def traced(raw: bytes, reading: Any, input: Any = None) -> Pieces:
             left[:] = left.mean(1, keepdims=True)
         return pack(replace(trace, x=left))
 
-    return Pieces("spans", _spans(edges, trace.rate or reading.rate or 1.0), without)
+    rate = trace.rate or reading.rate or 1.0
+    return Pieces("spans", _spans(edges, rate), without, lambda: shown.signal(trace.x, trace.channels, rate))
 
 
 def cells(raw: bytes, reading: Any = None, input: Any = None) -> Pieces:
@@ -146,7 +150,7 @@ def cells(raw: bytes, reading: Any = None, input: Any = None) -> Pieces:
         gone = {names[at] for at in hidden}
         return {name: None if name in gone else value for name, value in row.items()}
 
-    return Pieces("columns", tuple({"name": name} for name in names), without)
+    return Pieces("columns", tuple({"name": name} for name in names), without, lambda: shown.row(row))
 
 
 def _edges(count: int) -> np.ndarray:
