@@ -1,5 +1,6 @@
 """Report → what to do next, in plain words, for someone who has never trained a model."""
 
+from graft.charts import called
 from graft.core import figures
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
@@ -21,14 +22,13 @@ def answer(report: Report, shown: Exhibits) -> str:
 
 def advice(report: Report, shown: Exhibits) -> list[str]:
     """What to do next, the most pressing first."""
-    many, told = shown.word[1], [_ship(report)]
+    many, told = shown.word[1], [_ship(report, shown)]
     if report.verdict == "inconclusive" and report.enough > report.n_test:
         told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
     if report.suspects:
-        count = len(report.suspects)
-        told.append(
-            f"Look at the {count} {many if count > 1 else shown.word[0]} whose labels are probably wrong, below."
-        )
+        several = f"{len(report.suspects)} {many} whose labels are"
+        some = several if len(report.suspects) > 1 else f"{shown.word[0]} whose label is"
+        told.append(f"Look at the {some} probably wrong, below.")
     worse = [one.name for one in report.slices if one.gain[2] < 0]
     if worse:
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
@@ -48,9 +48,9 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
     return told
 
 
-def _ship(report: Report) -> str:
+def _ship(report: Report, shown: Exhibits) -> str:
     if report.ships == "adapted":
         if report.verdict == "positive":
             return "Use the model in this folder: it is the adapted network."
         return "You may use the model in this folder, the adapted network, but do not count on a gain."
-    return f"What ships in this folder is “{report.ships.replace('_', ' ')}”, the better one here: use that."
+    return f"What ships in this folder is “{called(report.ships, shown)}”, the better one here: use that."

@@ -7,7 +7,7 @@ import numpy as np
 from graft.core import figures
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report, Row
-from graft.svg import ACCENT, CLASSES, INK, MUTED, SHAPES, SOFT, WARN, figure, room
+from graft.svg import ACCENT, CLASSES, INK, MUTED, SHAPES, SOFT, WARN, above, beside, figure, room
 
 NAMES = {
     "adapted": "adapted (transfer)", "linear_probe": "linear probe (transfer)", "joint": "source and target",
@@ -18,13 +18,15 @@ NAMES = {
     "aligned": "aligned covariances", "kernels": "random kernels", "series": "linear model on samples",
 }  # fmt: skip
 LADDER = ("trivial", "classical", "scratch", "linear_probe", "adapted")  # rungs, from the lowest
+DODGE = 1.03  # by which lines are set apart, so that their intervals can be read
 MOST = 12  # classes that a matrix shows
 Figure = Any
 
 
-def called(name: str) -> str:
+def called(name: str, shown: Exhibits | None = None) -> str:
     """A row, as the page calls it."""
-    return NAMES.get(name, name.replace("_", " "))
+    said = NAMES.get(name, name.replace("_", " "))
+    return said.replace(" (transfer)", "") if shown and not shown.pretrained else said
 
 
 def rung(row: Row) -> int:
@@ -36,7 +38,7 @@ def rung(row: Row) -> int:
 def ladder(report: Report, shown: Exhibits) -> Figure:
     """What was compared, from guessing to transfer, with 95 % intervals."""
     rows = sorted(report.rows, key=lambda row: (-rung(row), row.name))
-    made, axes = figure(0.9 + 0.42 * len(rows))
+    made, axes = figure(0.7 + 0.56 * len(rows))
     ends = [_size(end, report) for row in rows for end in (row.low, row.high, row.score)]
     share = figures.is_share(report.metric)
     least, most = (0.0, 100.0) if share else (min(0.0, *ends), max(0.0, *ends))
@@ -45,10 +47,11 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         low, high = sorted(_size(end, report) for end in (row.low, row.high))
         bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
         colour = ACCENT if row.name == report.ships else SOFT
-        axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.62, error_kw={"elinewidth": 1})
-        axes.text(max(high, score, 0.0), place, f"  {figures.score(row.score, report.metric)}", va="center")
-    state = [" (not done)" if row.state == "unfinished" else " (diverged)" * (row.state == "diverged") for row in rows]
-    axes.set_yticks(range(len(rows)), [called(r.name) + s for r, s in zip(rows, state, strict=True)])
+        axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.4, error_kw={"elinewidth": 1})
+        state = {"unfinished": ", not done", "diverged": ", diverged"}.get(row.state, "")
+        above(axes, place, called(row.name, shown) + state)
+        beside(axes, max(high, score, 0.0), place, figures.score(row.score, report.metric))
+    axes.set_yticks([])
     axes.invert_yaxis()
     room(axes, least, most, 0.18)
     if share:
@@ -56,7 +59,6 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         axes.spines["bottom"].set_bounds(0, 100)
     axes.set_xlabel(f"{_metric(report)}, {report.n_test} {shown.word[1]}")
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
     return made
 
 
@@ -65,14 +67,16 @@ def ranking(report: Report, shown: Exhibits) -> Figure | None:
     found = shown.ranking
     if not found:
         return None
-    made, axes = figure(0.9 + 0.42 * len(found))
+    made, axes = figure(0.7 + 0.5 * len(found))
     for place, one in enumerate(found):
         score, error = _size(one.score, report), _unit(report) * one.error
         colour = ACCENT if one.id == shown.backbone else INK
         axes.errorbar(score, place, xerr=error, color=colour, marker="o", capsize=3)
-        axes.text(score + error, place, f"  {figures.score(one.score, report.metric)}", va="center")
-    axes.set_yticks(range(len(found)), [one.id for one in found])
-    axes.set_ylim(len(found) - 0.5, -0.5)
+        beside(axes, score + error, place, figures.score(one.score, report.metric))
+        above(axes, place, one.id)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(found) - 0.6, -0.7)
     axes.margins(x=0.25)
     axes.set_xlabel(f"{_metric(report)} of a linear probe, ± standard error")
     return made
@@ -105,7 +109,7 @@ def training(report: Report, shown: Exhibits) -> Figure | None:
     steps = [one for one in shown.history if np.isfinite(one.val_loss)]
     if len(steps) < 3:
         return None
-    made, pair = figure(2.8, 2)
+    made, pair = figure(4.4, 2)
     begins = [at for at, one in enumerate(steps) if not at or one.phase != steps[at - 1].phase]
     for axes, names, unit in (
         (pair[0], ("loss", "val_loss"), "loss"),
@@ -139,11 +143,11 @@ def labels(report: Report, shown: Exhibits) -> Figure | None:
     made, axes = figure(3.3)
     lines = [(curve.transfer, ACCENT, "o", "linear probe (transfer)"), (curve.without, INK, "s", called(curve.rival))]
     lines += [(curve.scratch, MUTED, "^", called("scratch"))] if curve.scratch else []
-    for points, colour, marker, name in lines:
+    for number, (points, colour, marker, name) in enumerate(lines):
         scores = np.array([_size(point.score, report) for point in points])
         ends = np.sort([[_size(end, report) for end in (point.low, point.high)] for point in points], 1)
         bars = np.maximum([scores - ends[:, 0], ends[:, 1] - scores], 0)
-        numbers = [point.labels for point in points]
+        numbers = [point.labels * DODGE**number for point in points]
         axes.errorbar(numbers, scores, bars, color=colour, marker=marker, capsize=3, label=name)
     if "adapted" in curve.whole:
         one = curve.whole["adapted"]
@@ -241,7 +245,7 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
         return None
     kept = parts if len(parts) <= MOST else [*parts[: MOST // 2], *parts[-MOST // 2 :]]
     unit = 100.0 if figures.is_share(kept[0].metric) else 1.0
-    made, axes = figure(0.9 + 0.36 * len(kept))
+    made, axes = figure(0.7 + 0.5 * len(kept))
     axes.axvline(0, color=MUTED)
     for place, one in enumerate(kept):
         mean, low, high = (unit * value for value in one.gain)
@@ -249,9 +253,11 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
         axes.errorbar(
             mean, place, xerr=[[max(0, mean - low)], [max(0, high - mean)]], color=colour, marker="o", capsize=3
         )
-    axes.set_yticks(range(len(kept)), [f"{_cut(one.name, 24)} ({one.count})" for one in kept])
-    axes.set_ylim(len(kept) - 0.5, -0.5)
-    axes.set_xlabel(f"← transfer is worse   {'points' if unit > 1 else 'gain'}   transfer is better →")
+        above(axes, place, f"{_cut(one.name, 40)} ({one.count})")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_ylim(len(kept) - 0.6, -0.7)
+    axes.set_xlabel(f"← transfer is worse · {'points' if unit > 1 else 'gain'} · transfer is better →")
     return made
 
 

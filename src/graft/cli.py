@@ -97,7 +97,7 @@ def _verify(a: argparse.Namespace) -> None:
         from graft.report import write
 
         ranking = None if a.plan or a.finished else _ranking(a, task)  # which is stored by now
-        write(report, gathered(task, run, report, ranking, shlex.join(["graft", *a.words])), a.out)
+        write(gathered(task, run, report, ranking, shlex.join(["graft", *a.words])), a.out)
     _show(a, report, words.report(report))
 
 

@@ -29,6 +29,7 @@ from graft.rivals import answering
 BATCH = 32
 SECONDS = 40.0  # that hiding pieces may take in all: then the rest is shown without
 STRONGEST = 12  # words or columns that are marked in an example
+CELLS = 8  # columns of a row that are shown, the strongest first
 
 
 class Examiner:
@@ -55,6 +56,12 @@ class Examiner:
 
     def closeup(self, part: Part, row: int, truth: str = "", look: bool = True) -> Closeup:
         """An example as it is shown: with its answer, and what that hangs on where there is time to ask."""
+        one = self._seen(part, row, truth, look)
+        strength = {region.name: abs(region.weight) for region in one.regions}
+        return replace(one, cells=tuple(sorted(one.cells, key=lambda cell: -strength.get(cell[0], 0.0))[:CELLS]))
+
+    def _seen(self, part: Part, row: int, truth: str = "", look: bool = True) -> Closeup:
+        """The whole of it."""
         one = Closeup(short(part.items[row]), "", truth)
         try:
             raw = content(part, row, self.modality, self.reading)

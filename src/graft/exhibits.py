@@ -1,8 +1,10 @@
 """Task, Run, Report → Exhibits: what the report shows beside its figures, gathered from what is stored already."""
 
 import math
+import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from graft.adapt import finished
 from graft.confidence import said as answered
 from graft.confidence import vectors
 from graft.core.costs import boundary
-from graft.core.exhibits import Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step
+from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
 from graft.core.keys import file_sha256
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
@@ -33,8 +35,8 @@ PACKAGES = ("numpy", "torch", "timm", "transformers", "scikit-learn", "pillow", 
 
 def gathered(
     task: Task, run: Run, report: Report, ranking: Ranking | None = None, command: str = "", examples: bool = True
-) -> Exhibits:
-    """What there is to show of a finished run and its report.
+) -> Told:
+    """A finished run's report, and what there is to show beside it.
 
     Args:
         command: what reproduces it.
@@ -63,7 +65,7 @@ def gathered(
     evidence = [one for one in ranking.evidence if one.backbone.id == backbone.id] if ranking else []
     curve = evidence[0].stage_curve if evidence else ()
     dots, mapped = _map(task, network or run, row, part)
-    return Exhibits(
+    exhibits = Exhibits(
         name=task.name, modality=task.modality, head=task.head, word=take("modalities", task.modality).WORD,
         outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
         backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
@@ -86,10 +88,22 @@ def gathered(
         skipped=tuple((short(where), why) for where, why in task.audit.skipped[:LISTED]),
         left_out=len(task.audit.skipped),
         alike=tuple((short(a), short(b)) for a, b in task.audit.near_duplicates[:LISTED]),
-        alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=task.audit.notes,
+        alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=_bare(task, task.audit.notes),
         spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
         peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, command),
     )  # fmt: skip
+    bare = replace(
+        report,
+        notes=_bare(task, report.notes),
+        suspects=tuple(replace(one, item=short(one.item)) for one in report.suspects),
+    )
+    return Told(SCHEMA, bare, exhibits)
+
+
+def _bare(task: Task, sentences: Sequence[str]) -> tuple[str, ...]:
+    """Sentences that name files without saying where they lie."""
+    folder = os.path.commonpath([os.path.dirname(item) for item in task.train.items]) + os.sep
+    return tuple(sentence.replace(folder, "") for sentence in sentences)
 
 
 def _ranking(ranking: Ranking | None) -> tuple[Candidate, ...]:

@@ -3,7 +3,6 @@
 import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from graft.closeups import gallery
 from graft.core import figures, home
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError, GraftError
-from graft.core.exhibits import FILES, SCHEMA, Exhibits
+from graft.core.exhibits import FILES, SCHEMA, Exhibits, Told
 from graft.core.nouns import Report
 from graft.model_card import card
 from graft.spendings import spendings
@@ -27,21 +26,12 @@ LOOKED = {
 }
 
 
-@dataclass(frozen=True)
-class Written:
-    """What report.json holds."""
-
-    schema: int
-    report: Report
-    exhibits: Exhibits
-
-
-def write(report: Report, shown: Exhibits, out: str | os.PathLike[str]) -> list[Path]:
+def write(told: Told, out: str | os.PathLike[str]) -> list[Path]:
     """Write report.html, report.json and MODEL_CARD.md into a folder."""
-    place = Path(out)
+    place, report, shown = Path(out), told.report, told.exhibits
     with home.storage():
         place.mkdir(parents=True, exist_ok=True)
-    texts = (page(report, shown), to_json(Written(SCHEMA, report, shown), indent=1), card(report, shown))
+    texts = (page(report, shown), to_json(told, indent=1), card(report, shown))
     for name, text in zip(FILES, texts, strict=True):
         home.write_text(place / name, text)
     return [place / name for name in FILES]
@@ -55,7 +45,7 @@ def redraw(folder: str | os.PathLike[str]) -> list[Path]:
     """
     place = Path(folder) / "report.json"
     try:
-        kept = from_json(Written, place.read_text(encoding="utf-8"))
+        kept = from_json(Told, place.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         raise DataError(
             f"{folder} holds no report.json. `graft transfer` writes one, and `graft verify --out`."
@@ -64,7 +54,7 @@ def redraw(folder: str | os.PathLike[str]) -> list[Path]:
         raise DataError(f"{place} cannot be read: {error} `graft verify --out` writes it anew.") from None
     if kept.schema != SCHEMA:
         raise DataError(f"{place} is of schema {kept.schema}; this version of graft draws schema {SCHEMA}.")
-    return write(kept.report, kept.exhibits, folder)
+    return write(kept, folder)
 
 
 def page(report: Report, shown: Exhibits) -> str:
@@ -100,7 +90,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
         picture = f"<figure>{svg.text(made, name, title, said)}</figure>" if made is not None else ""
         return f'<section id="{name}"><h2>{_safe(title)}</h2><p class="note">{_safe(said)}</p>{picture}{more}</section>'
 
-    ships = charts.called(report.ships)
+    ships = charts.called(report.ships, shown)
     yield drawn(
         "ladder", "What was compared",
         f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
@@ -119,7 +109,8 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "training", "How training went",
         "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
-        "kept. A vertical line is where a phase sets more of the network free.", charts.training, _phases(shown),
+        "kept. A vertical line is where a phase sets more of the network free." if len(shown.history) > 2
+        else "The head was found at once, without epochs.", charts.training, _phases(shown),
     )  # fmt: skip
     yield drawn("labels", "What labels are worth", _labels(report), charts.labels)
     yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
@@ -157,7 +148,8 @@ def _beaten(report: Report) -> str:
     row = next(row for row in report.rows if row.name == report.reference)
     gain, low, high = (figures.gain(value, report.metric) for value in row.gain)
     unit = figures.points(report.metric)
-    return f"Adapted is {gain}{unit} above “{charts.called(row.name)}”, give or take: {low} to {high}."
+    where = "above" if row.gain[0] >= 0 else "below"
+    return f"Adapted is {gain.lstrip('-')}{unit} {where} “{charts.called(row.name)}” (gain {low} to {high})."
 
 
 def _phases(shown: Exhibits) -> str:
@@ -208,7 +200,9 @@ def _mistaken(shown: Exhibits) -> str:
         else f"{shown.wrong} of {shown.tested} test {shown.word[1]} were answered wrongly; these it was surest of."
     )
     how = {one.looked for one in shown.mistakes} & set(LOOKED)
-    return " ".join([first, *(LOOKED[name] for name in sorted(how)), "A wrong label is a mistake of the data's."])
+    return " ".join(
+        [first, *(LOOKED[name] for name in sorted(how)), "Where the label is wrong, the mistake is the data's."]
+    )
 
 
 def _looked(shown: Exhibits) -> str:
@@ -227,7 +221,7 @@ def _audit(shown: Exhibits) -> str:
         rows = _table(("looks like", "in another part"), shown.alike)
         parts.append(f"<details><summary>{shown.alikes} pairs of look-alikes</summary>{rows}</details>")
     if shown.suspects:
-        parts.append(f"<h3>{len(shown.suspects)} labels that are probably wrong</h3>")
+        parts.append("<h3>Labels that are probably wrong</h3>")
         pictured = tuple(one for one in shown.suspects if one.kind)
         parts.append(gallery(pictured, "looks like"))
         rest = [(one.name, one.truth, one.answer, f"{100 * (one.probability or 0):.0f} %")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 6.0  # inches; a phone shows this at four fifths
+WIDTH = 4.6  # inches: as wide as a phone, so that words are read there
 # What is drawn in these is shown in the page's colours of these names, which differ in the dark.
 COLOURS = {"ink": "#010203", "muted": "#040506", "accent": "#070809", "warn": "#0a0b0c", "soft": "#0d0e0f"}
 INK, MUTED, ACCENT, WARN, SOFT = COLOURS.values()
@@ -35,12 +35,12 @@ def drawing() -> Iterator[None]:
         yield
 
 
-def figure(height: float, columns: int = 1) -> "tuple[Figure, Any]":
+def figure(height: float, rows: int = 1) -> "tuple[Figure, Any]":
     """A figure as wide as the page, and its axes."""
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(WIDTH, height))
-    return made, made.subplots(1, columns)
+    return made, made.subplots(rows, 1)
 
 
 def text(made: "Figure", name: str, title: str, told: str) -> str:
@@ -75,3 +75,13 @@ def text(made: "Figure", name: str, title: str, told: str) -> str:
 def room(axes: "Axes", least: float, most: float, share: float = 0.22) -> None:
     """The axis from least to most, with room for words behind the longest bar."""
     axes.set_xlim(least, least + (1 + share) * ((most - least) or 1.0))
+
+
+def above(axes: "Axes", y: float, said: str) -> None:
+    """A name over its row of the picture: beside it, long ones would leave no room on a phone."""
+    axes.annotate(said, (0, y), xycoords=("axes fraction", "data"), xytext=(0, 9), textcoords="offset points")
+
+
+def beside(axes: "Axes", x: float, y: float, said: str) -> None:
+    """Words to the right of a point."""
+    axes.annotate(said, (x, y), xytext=(6, 0), textcoords="offset points", va="center")

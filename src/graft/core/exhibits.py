@@ -5,7 +5,7 @@ Names are those of files, never where they lie; what is shown of an example stan
 
 from dataclasses import dataclass, field
 
-from graft.core.nouns import Epoch
+from graft.core.nouns import Epoch, Report
 
 SCHEMA = 1  # of report.json
 FILES = ("report.html", "report.json", "MODEL_CARD.md")
@@ -131,3 +131,12 @@ class Exhibits:
     saved: int = 0  # those that the cache spared
     peak_bytes: int = 0
     lineage: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What report.json holds."""
+
+    schema: int
+    report: Report
+    exhibits: Exhibits

@@ -14,7 +14,7 @@ from PIL import Image
 THUMBNAIL = 224  # pixels of the long side
 HEARD = 5.0  # seconds of a clip
 CHANNELS, POINTS = 8, 300  # of a trace
-CELLS = 12  # of a row
+CELLS = 500  # of a row, of which a page shows a few
 
 
 def photo(picture: Image.Image) -> dict[str, Any]:
