@@ -56,9 +56,18 @@ PATH = (
     "known",
     "forms",
     "parity",
+    "occlusion",
     "export",
     "merge",
     "hf",
+    "examined",
+    "exhibits",
+    "svg",
+    "charts",
+    "closeups",
+    "advice",
+    "spendings",
+    "model_card",
     "report",
 )  # floor 3
 FACES = ("words", "given", "transfer", "demo", "listing", "arguments", "cli")  # floor 4

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import sys
 from collections.abc import Sequence
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -18,6 +19,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         if a.to[0] != "hf":
             commands.error(f"--to {a.to[0]}: what can be written is hf, such as --to hf DIR")
         a.data = a.data or a.out
+    a.words = list(sys.argv[1:] if argv is None else argv)
     if "data" in a and a.data is None:
         groups = [ids for ids in getattr(a, "backbone", None) or [] if len(ids) > 1 and os.path.exists(ids[-1])]
         if not groups:
@@ -71,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     _choice(verify)
     verify.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
     verify.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
+    verify.add_argument("--out", metavar="DIR", help="also write report.html, report.json and MODEL_CARD.md there")
+    report = command("report", "draw report.html and MODEL_CARD.md again from a folder's report.json")
+    report.add_argument("folder", metavar="DIR", help="an artifact's folder, or what `graft verify --out` wrote")
     export = command("export", "write what ships, reload it in a fresh process, compare: the Artifact")
     _data(export)
     _choice(export)

@@ -6,6 +6,7 @@ Standard output carries the result alone; progress, warnings and errors go to st
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -89,8 +90,22 @@ def _verify(a: argparse.Namespace) -> None:
     from graft.verify import verify
 
     task = _task(a)
-    report = verify(task, _run(a, task), _budget(a))
+    run = _run(a, task)
+    report = verify(task, run, _budget(a))
+    if a.out:
+        from graft.exhibits import gathered
+        from graft.report import write
+
+        ranking = None if a.plan or a.finished else _ranking(a, task)  # which is stored by now
+        write(gathered(task, run, report, ranking, shlex.join(["graft", *a.words])), a.out)
     _show(a, report, words.report(report))
+
+
+def _report(a: argparse.Namespace) -> None:
+    from graft.report import redraw
+
+    files = [str(path) for path in redraw(a.folder)]
+    _show(a, {"files": files}, "\n".join(files))
 
 
 def _export(a: argparse.Namespace) -> None:
@@ -279,7 +294,8 @@ def _report_progress(a: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "transfer": _transfer, "load": _load, "rank": _rank, "plan": _plan, "search": _search, "adapt": _adapt,
-    "verify": _verify, "export": _export, "merge": _merge, "predict": _predict, "list": _list, "demo": _demo,
+    "verify": _verify, "report": _report, "export": _export, "merge": _merge, "predict": _predict, "list": _list,
+    "demo": _demo,
     "cache": _cache,
 }  # fmt: skip
 

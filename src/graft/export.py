@@ -15,6 +15,7 @@ from graft.core import home
 from graft.core.card import SCHEMA, Card, opened
 from graft.core.codec import from_dict, to_dict, to_json
 from graft.core.errors import DataError, GraftError, PlanError
+from graft.core.exhibits import FILES
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Group, Report, Row, Run, Task
 from graft.core.shelf import names, take
@@ -24,8 +25,6 @@ from graft.known import remember
 from graft.parity import expected, faithful, proven
 
 log = logging.getLogger("graft")
-# What `report` puts beside it.
-PICTURES = ("ranking.png", "stages.png", "verdict.png", "labels.png", "report.html", "report.json", "MODEL_CARD.md")
 
 
 def export(
@@ -228,7 +227,7 @@ def _restored(place: Path) -> None:
     if old.is_dir() and not place.exists():
         old.rename(place)
     elif old.is_dir():
-        own = {"card.json", *_files(old), *PICTURES}
+        own = {"card.json", *_files(old), *FILES}
         for entry in old.iterdir():
             if entry.name not in own and not (place / entry.name).exists():
                 entry.rename(place / entry.name)

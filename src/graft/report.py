@@ -1,172 +1,248 @@
-"""Pictures of what was measured: which backbone, which stage, and whether it helped."""
+"""Report, Exhibits → one page that stands alone, report.json from which it is drawn, and the model card."""
 
+import html
 import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from graft import charts, svg
+from graft.advice import advice, answer
+from graft.closeups import gallery
 from graft.core import figures, home
-from graft.core.costs import boundary
-from graft.core.nouns import Plan, Ranking, Report
+from graft.core.codec import from_json, to_json
+from graft.core.errors import DataError, GraftError
+from graft.core.exhibits import FILES, SCHEMA, Exhibits, Told
+from graft.core.nouns import Report
+from graft.model_card import card
+from graft.spendings import spendings
 
-INK, ACCENT, MUTED = "#1f2933", "#2a7f62", "#b8c4ce"
-NAMES = {
-    "adapted": "adapted",
-    "linear_probe": "linear probe",
-    "joint": "source and target",
-    "source_only": "source only",
-    "pixels": "linear model on pixels",
-    "columns": "linear model on columns",
-    "boosting": "boosted trees",
-    "tfidf": "linear model on words",
-    "wordtags": "linear model on words",
-    "trivial": "always the same",
-    "scratch": "from scratch",
-    "scratch_small": "from scratch, smaller",
+STYLE = Path(__file__).with_name("templates") / "report.css"
+# Nothing is fetched and nothing is run, whatever a label or a file's name may hold.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+LOOKED = {
+    "gradients": "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM).",
+    "hiding": "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again.",
 }
-ANSWERS = {"positive": "Yes.", "negative": "No, it hurt.", "inconclusive": "It cannot be told."}
-FORMAT = {"dpi": 120, "bbox_inches": "tight", "facecolor": "white"}
 
 
-def pictures(ranking: Ranking, plan: Plan, report: Report, out: str | os.PathLike[str]) -> list[Path]:
-    """Write ranking.png, stages.png, verdict.png and, where there is a learning curve, labels.png into a folder."""
-    import matplotlib as mpl
-
-    written = []
-    with mpl.rc_context(
-        {
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "text.color": INK,
-            "axes.edgecolor": MUTED,
-        }
-    ):
-        drawn = [("ranking", _ranking), ("stages", _stages), ("verdict", _verdict), ("labels", _labels)]
-        for name, draw in drawn if report.curve else drawn[:-1]:
-            figure = draw(ranking, plan, report)
-            with home.placed(Path(out) / f"{name}.png") as part:
-                figure.savefig(part, format="png", **FORMAT)
-            written.append(Path(out) / f"{name}.png")
-    return written
+def write(told: Told, out: str | os.PathLike[str]) -> list[Path]:
+    """Write report.html, report.json and MODEL_CARD.md into a folder."""
+    place, report, shown = Path(out), told.report, told.exhibits
+    with home.storage():
+        place.mkdir(parents=True, exist_ok=True)
+    texts = (page(report, shown), to_json(told, indent=1), card(report, shown))
+    for name, text in zip(FILES, texts, strict=True):
+        home.write_text(place / name, text)
+    return [place / name for name in FILES]
 
 
-def _figure(height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
+def redraw(folder: str | os.PathLike[str]) -> list[Path]:
+    """Write them again from a folder's report.json: neither the data nor the model is needed.
 
-    figure = Figure(figsize=(7, height))
-    return figure, figure.subplots()
-
-
-def _ranking(ranking: Ranking, plan: Plan, report: Report) -> Any:
-    evidence = [e for e in ranking.evidence if e.stage_curve][::-1]
-    figure, axes = _figure(1.4 + 0.42 * len(evidence))
-    for row, one in enumerate(evidence):
-        score, error = _size(one.scores["probe"], report), _unit(report) * one.probe_error
-        color = ACCENT if one.backbone.id == plan.backbone.id else INK
-        axes.errorbar(score, row, xerr=error, color=color, marker="o", capsize=3)
-        note = ", best published" if one.backbone.id == ranking.static else ""
-        note += f", dropped after {one.n_used} examples" if one.n_used < ranking[0].n_used else ""
-        said = figures.score(one.scores["probe"], report.metric)
-        axes.text(score + error, row, f"  {said}{note}", va="center", color=color)
-    if len(evidence) > 1:
-        blind = _size(ranking.random, report)
-        axes.axvline(blind, color=MUTED, linestyle=":", zorder=0)
-        axes.text(blind, len(evidence) - 0.45, "picked at random", ha="center", va="bottom", fontsize=8)
-    axes.set_yticks(range(len(evidence)), [one.backbone.id for one in evidence])
-    axes.set_ylim(-0.5, len(evidence) - 0.5)
-    axes.margins(x=0.3)
-    axes.set_xlabel(f"linear probe, {_metric(report)} (cross-validated, ± standard error)")
-    axes.set_title("Which backbone suits these data", loc="left", pad=18)
-    return figure
+    Raises:
+        DataError: there is none, or it is not one of this version's.
+    """
+    place = Path(folder) / "report.json"
+    try:
+        kept = from_json(Told, place.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise DataError(
+            f"{folder} holds no report.json. `graft transfer` writes one, and `graft verify --out`."
+        ) from None
+    except GraftError as error:
+        raise DataError(f"{place} cannot be read: {error} `graft verify --out` writes it anew.") from None
+    if kept.schema != SCHEMA:
+        raise DataError(f"{place} is of schema {kept.schema}; this version of graft draws schema {SCHEMA}.")
+    return write(kept, folder)
 
 
-def _stages(ranking: Ranking, plan: Plan, report: Report) -> Any:
-    one = next((e for e in ranking.evidence if e.backbone.id == plan.backbone.id), ranking[0])
-    figure, axes = _figure(3.4)
-    depth = len(one.stage_curve)
-    scores = [_size(stage.score, report) for stage in one.stage_curve]
-    errors = [_unit(report) * stage.error for stage in one.stage_curve]
-    axes.errorbar(range(depth), scores, errors, color=ACCENT, marker="o", capsize=3)
-    first = min(boundary(phase.train, depth) for phase in plan.every)
-    for start, stop, word, color in ((0, first, "frozen", MUTED), (first, depth, "learns", ACCENT)):
-        if start < stop:
-            axes.axvspan(start - 0.5, stop - 0.5, color=color, alpha=0.2, linewidth=0)
-            middle = (start + stop - 1) / 2
-            axes.text(middle, 0.03, word, transform=axes.get_xaxis_transform(), ha="center")
-    axes.margins(y=0.15)  # the words stand below the lowest error bar
-    axes.set_xlim(-0.5, depth - 0.5)
-    axes.set_xticks(range(depth), [s.stage for s in one.stage_curve], rotation=30, ha="right")
-    axes.set_ylabel(f"linear probe, {_metric(report)}")
-    axes.set_title(f"What each stage of {one.backbone.id} tells", loc="left")
-    return figure
+def page(report: Report, shown: Exhibits) -> str:
+    """The whole page: what to do first, then what that rests on."""
+    with svg.drawing():
+        body = "\n".join([_verdict(report, shown), *_sections(report, shown)])
+    title = f"{shown.name}: did transfer help?"
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE.read_text(encoding='utf-8')}</style></head><body>\n{body}\n</body></html>\n"
+    )
 
 
-def _verdict(ranking: Ranking, plan: Plan, report: Report) -> Any:
-    rows = sorted(report.rows, key=lambda row: row.score)
-    figure, axes = _figure(1.6 + 0.42 * len(rows))
-    for place, row in enumerate(rows):
-        score = _size(row.score, report)
-        low, high = sorted(_size(value, report) for value in (row.low, row.high))
-        bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
-        color = ACCENT if row.name == report.ships else MUTED
-        axes.barh(place, score, xerr=bars, color=color, ecolor=INK, height=0.6)
-        state = f" ({row.state})" if row.name.startswith("scratch") else ""
-        axes.text(max(high, 0.0), place, f"  {figures.score(row.score, report.metric)}{state}", va="center")
-    axes.set_yticks(range(len(rows)), [NAMES.get(row.name, row.name) for row in rows])
-    if figures.is_share(report.metric):
-        axes.set_xlim(0, 122)  # beyond 100 stand the words beside a long bar
-        axes.set_xticks(range(0, 101, 25))
-        axes.spines["bottom"].set_bounds(0, 100)
-    else:
-        ends = [_size(value, report) for row in rows for value in (row.low, row.high)]
-        least, most = min(0.0, *ends), max(0.0, *ends)
-        axes.set_xlim(least, least + 1.22 * ((most - least) or 1.0))
-    axes.set_xlabel(f"{_metric(report)} on {report.n_test} test examples, with 95 % interval")
-    blank = plan.backbone.id.startswith("blank/")
-    told = "Nothing was transferred." if blank else f"Did the transfer help? {ANSWERS[report.verdict]}"
-    axes.set_title(told, loc="left")
-    return figure
+def _verdict(report: Report, shown: Exhibits) -> str:
+    kind = report.verdict if shown.pretrained or report.verdict == "negative" else "inconclusive"
+    return (
+        f'<header><h1>{_safe(shown.name)} · graft report</h1></header><main class="verdict {kind}">'
+        f'<p class="answer">{_safe(answer(report, shown))}</p><p>{_safe(report.sentence)}</p>'
+        f"{_list(advice(report, shown))}</main>"
+    )
 
 
-def _labels(ranking: Ranking, plan: Plan, report: Report) -> Any:
-    figure, axes = _figure(3.6)
+def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
+    """Every section that has something to say, in the order in which a person decides."""
+    many = shown.word[1]
+
+    def drawn(name: str, title: str, said: str, chart: Callable[..., Any] | None = None, more: str = "") -> str:
+        made = chart(report, shown) if chart else None
+        if made is None and not more:
+            return ""
+        picture = f"<figure>{svg.text(made, name, title, said)}</figure>" if made is not None else ""
+        return f'<section id="{name}"><h2>{_safe(title)}</h2><p class="note">{_safe(said)}</p>{picture}{more}</section>'
+
+    ships = charts.called(report.ships, shown)
+    yield drawn(
+        "ladder", "What was compared",
+        f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
+        f"The coloured one ({ships}) is what ships. {_beaten(report)}", charts.ladder,
+    )  # fmt: skip
+    yield drawn(
+        "ranking", "Which backbone suits the data",
+        f"Pretrained networks, each with a linear layer on top; {shown.backbone} was taken.", charts.ranking,
+        _table(("backbone", "licence", ""), [(one.id, one.license, one.note) for one in shown.ranking]),
+    )  # fmt: skip
+    yield drawn(
+        "stages", "What stays fixed, and what learns",
+        f"How much each stage of {shown.backbone} tells about these {many}. Strategy: {shown.strategy}.",
+        charts.stages, _list(shown.why),
+    )  # fmt: skip
+    yield drawn(
+        "training", "How training went",
+        "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
+        "kept. A vertical line is where a phase sets more of the network free." if len(shown.history) > 2
+        else "The head was found at once, without epochs.", charts.training, _phases(shown),
+    )  # fmt: skip
+    yield drawn("labels", "What labels are worth", _labels(report), charts.labels)
+    yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
+                _confused(report, shown))  # fmt: skip
+    yield drawn("scatter", "Answers beside the truth", "On the dotted line an answer is exactly right.", charts.scatter)
+    yield drawn("groups", "The groups that were found", "Nobody named them; their own words do.", None,
+                _table(("group", many, "words"), shown.groups))  # fmt: skip
+    yield drawn("calibration", "Can its confidence be believed?", _calibrated(report, many), charts.calibration)
+    yield drawn("mistakes", "Its surest mistakes" if not shown.pairs else "Where it is furthest off",
+                _mistaken(shown), None, gallery(shown.mistakes))  # fmt: skip
+    yield drawn("audit", "What is odd about the data", f"Found by reading all {many} before training.", None,
+                _audit(shown))  # fmt: skip
+    yield drawn("looks", "What its answers hang on", _looked(shown), None, gallery(shown.looks))
+    yield drawn(
+        "map", "How alike the model finds them",
+        f"Test and validation {many} by the network's own features ({shown.mapped}): near each other means alike to "
+        "it. Every class has a shape and a colour.", charts.map,
+    )  # fmt: skip
+    yield drawn(
+        "harm", "Who gains and who loses",
+        "Gain of the adapted model over what it is judged by, part by part, with intervals corrected for their number. "
+        "A part wholly on the left is surely worse off.", charts.harm,
+    )  # fmt: skip
+    yield drawn("cost", "What it cost", "Of this run, on this machine.", None, _list(spendings(shown)))
+    rows = [(name, value) for name, value in shown.lineage.items() if name != "command"]
+    command = shown.lineage.get("command", "")
+    again = f"<p>The same again: <code>{_safe(command)}</code></p>" if command else ""
+    parts = ", ".join(f"{count} {name}" for name, count in shown.parts.items())
+    yield drawn("lineage", "Where it comes from", f"{parts} {many}.", None, again + _table(("", ""), rows))
+    if notes := [note for note in report.notes if note not in shown.audit]:
+        yield f"<section><details><summary>How to read these figures</summary>{_list(notes)}</details></section>"
+
+
+def _beaten(report: Report) -> str:
+    row = next(row for row in report.rows if row.name == report.reference)
+    gain, low, high = (figures.gain(value, report.metric) for value in row.gain)
+    unit = figures.points(report.metric)
+    where = "above" if row.gain[0] >= 0 else "below"
+    return f"Adapted is {gain.lstrip('-')}{unit} {where} “{charts.called(row.name)}” (gain {low} to {high})."
+
+
+def _phases(shown: Exhibits) -> str:
+    told = []
+    for number, step in enumerate(shown.steps, 1):
+        how = f"at a rate of {step.rate:g}" if step.rate else "solved exactly"
+        told.append(f"Phase {number}: {step.learns}, {how}; {step.frozen} of {step.stages} stages frozen.")
+    return _list(told)
+
+
+def _labels(report: Report) -> str:
     curve = report.curve
-    assert curve is not None
-    beside = NAMES.get(curve.rival, curve.rival)
-    lines = [(curve.transfer, ACCENT, "linear probe"), (curve.without, INK, beside)]
-    lines += [(curve.scratch, MUTED, NAMES["scratch"])] if curve.scratch else []
-    for points, color, name in lines:
-        scores = [_size(point.score, report) for point in points]
-        ends = [sorted(_size(end, report) for end in (point.low, point.high)) for point in points]
-        bars = [[s - low for s, (low, _) in zip(scores, ends, strict=True)],
-                [high - s for s, (_, high) in zip(scores, ends, strict=True)]]  # fmt: skip
-        axes.errorbar([point.labels for point in points], scores, bars, color=color, marker="o", capsize=3, label=name)
-    for name, point in curve.whole.items():
-        if name == "adapted" or not curve.scratch:
-            color = ACCENT if name == "adapted" else MUTED
-            axes.plot(point.labels, _size(point.score, report), marker="D", linestyle="", color=color,
-                      label=NAMES[name])  # fmt: skip
-    axes.set_xscale("log", base=2)
-    axes.set_xticks([point.labels for point in curve.transfer], [str(point.labels) for point in curve.transfer])
-    axes.minorticks_off()
-    axes.set_xlabel(f"training examples (means of {curve.draws} samples, with 95 % interval)")
-    axes.set_ylabel(f"{_metric(report)} on {curve.n_test} test examples")
-    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # no point lies under it
-    axes.set_title("What labels are worth", loc="left")
-    return figure
+    if curve is None:
+        return ""
+    told = []
+    for name, (mean, low, high) in curve.saved.items():
+        if mean > 0:
+            told.append(
+                f"What “{charts.called(name)}” reaches with all labels, transfer reaches with about {mean:.0f} fewer "
+                f"({max(0, low):.0f} to {high:.0f})."
+            )
+    return " ".join(told or ["Transfer saves no labels here that could be shown."])
 
 
-def _size(score: float, report: Report) -> float:
-    """A score as it is drawn: in percent, as it is, or an error without its sign."""
-    return _unit(report) * (-score if report.metric in figures.ERRORS else score)
+def _confused(report: Report, shown: Exhibits) -> str:
+    """The commonest confusions, where there are too many classes for a picture."""
+    if len(shown.outputs) <= charts.MOST:
+        return ""
+    found = sorted((one for one in report.confusion if one[0] != one[1]), key=lambda one: -one[2])[:15]
+    rows = [(shown.outputs[truth], shown.outputs[said], count) for truth, said, count in found]
+    return _table(("truth", "answered", "times"), rows)
 
 
-def _unit(report: Report) -> float:
-    return 100.0 if figures.is_share(report.metric) else 1.0
+def _calibrated(report: Report, many: str) -> str:
+    worth = report.calibration
+    if not worth or not worth.after:
+        return ""
+    return (
+        f"On the dotted line it is right as often as it says. Off by {100 * worth.before[0]:.1f} points as trained, "
+        f"{100 * worth.after[0]:.1f} as shipped (temperature {worth.temperature:.2f}, from {worth.count} {many})."
+    )
 
 
-def _metric(report: Report) -> str:
-    name = figures.called(report.metric)
-    if report.metric in figures.ERRORS:
-        return f"{name} (less is better)"
-    return f"% {name}" if figures.is_share(report.metric) else name
+def _mistaken(shown: Exhibits) -> str:
+    first = (
+        f"The {shown.word[1]} where answer and truth are furthest apart."
+        if shown.pairs
+        else f"{shown.wrong} of {shown.tested} test {shown.word[1]} were answered wrongly; these it was surest of."
+    )
+    how = {one.looked for one in shown.mistakes} & set(LOOKED)
+    return " ".join(
+        [first, *(LOOKED[name] for name in sorted(how)), "Where the label is wrong, the mistake is the data's."]
+    )
+
+
+def _looked(shown: Exhibits) -> str:
+    how = sorted({one.looked for one in shown.looks} & set(LOOKED))
+    return " ".join([f"Test {shown.word[1]} it answered well.", *(LOOKED[name] for name in how)])
+
+
+def _audit(shown: Exhibits) -> str:
+    parts = [_list(shown.audit)] if shown.audit else []
+    if shown.left_out:
+        rows = _table(("file", "why"), shown.skipped)
+        parts.append(f"<details><summary>{shown.left_out} left out</summary>{rows}</details>")
+    if shown.copies:
+        parts.append(f"<p>{shown.copies} copies were kept together in one part.</p>")
+    if shown.alikes:
+        rows = _table(("looks like", "in another part"), shown.alike)
+        parts.append(f"<details><summary>{shown.alikes} pairs of look-alikes</summary>{rows}</details>")
+    if shown.suspects:
+        parts.append("<h3>Labels that are probably wrong</h3>")
+        pictured = tuple(one for one in shown.suspects if one.kind)
+        parts.append(gallery(pictured, "looks like"))
+        rest = [(one.name, one.truth, one.answer, f"{100 * (one.probability or 0):.0f} %")
+                for one in shown.suspects if not one.kind]  # fmt: skip
+        parts.append(_table(("file", "labelled", "looks like", "surely"), rest))
+    return "".join(parts)
+
+
+def _list(sentences: Iterable[str]) -> str:
+    entries = "".join(f"<li>{_safe(sentence)}</li>" for sentence in sentences)
+    return f"<ul>{entries}</ul>" if entries else ""
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    top = "".join(f'<th scope="col">{_safe(head)}</th>' for head in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{_safe(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    if not body:
+        return ""
+    return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _safe(value: Any) -> str:
+    """Text that stays text; a file's name may hold what is no character."""
+    return html.escape(str(value).encode("utf-8", "replace").decode(), quote=True)

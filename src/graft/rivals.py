@@ -1,11 +1,14 @@
 """What not transferring would give: the files of the `baselines` shelf on one task, asked as the task asks."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 import graft
 from graft.build import reading
+from graft.core import home
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Part, Task
@@ -67,6 +70,18 @@ def answered(head: Any, task: Task, part: Part, answers: np.ndarray) -> tuple[np
         return answers, y
     words = head.by_row(y)
     return answers if len(answers) == len(words) else np.repeat(answers, [len(tags) for tags in y], axis=0), words
+
+
+def answering(name: str, run: str) -> Callable[[Sequence[Any]], np.ndarray]:
+    """What a baseline, whose state the home keeps, says of decoded examples."""
+    state, method = load_file(home.folder("runs", run) / "weights.safetensors"), take("baselines", name)
+    ragged = getattr(method, "RAGGED", False)
+
+    def say(examples: Sequence[Any]) -> np.ndarray:
+        seen = [np.asarray(method.describe(example)) for example in examples]
+        return np.asarray(method.predict(state, seen if ragged else np.stack(seen)))
+
+    return say
 
 
 def described(name: str, task: Task, part: Part) -> Any:

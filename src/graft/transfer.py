@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 from graft import words
 from graft.align import align
 from graft.core.nouns import Artifact, Budget
+from graft.exhibits import gathered
 from graft.export import check_out, export
 from graft.load import load
 from graft.plan import explain, known, plan
 from graft.rank import rank
-from graft.report import pictures
+from graft.report import write
 from graft.seeds import reseeded
 from graft.verify import verify
 
@@ -65,8 +67,31 @@ def transfer(
     run = reseeded(task, chosen, seed)  # do it; from another seed where training breaks
     report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
     artifact = export(task, run, report, out, examples=examples)  # never ships a harmful transfer
-    pictures(ranking, chosen, report, out)
+    command = again(
+        data, backbones, strategy, regularizers, budget, seed, {"modality": modality, "head": head, **asked}
+    )
+    write(gathered(task, run, report, ranking, command), out)
     log.info("%s", words.rows(report))
     if (spent := time.perf_counter() - began) > LATE * budget.seconds:
         log.warning("This took %.0f s, more than the %.0f s that were asked for.", spent, budget.seconds)
     return artifact
+
+
+def again(
+    data: str | os.PathLike[str],
+    backbones: Sequence[str] | None,
+    strategy: str,
+    regularizers: Sequence[str],
+    budget: Budget,
+    seed: int,
+    asked: dict[str, Any],
+) -> str:
+    """The command that does the same once more."""
+    words = ["graft", "transfer", os.fspath(data), "--strategy", strategy, "--budget", f"{budget.seconds:g}s"]
+    words += ["--seed", str(seed), *(["--backbone", *backbones] if backbones else [])]
+    words += ["--regularize", ",".join(regularizers)] if regularizers else []
+    for name, value in asked.items():
+        if value:
+            own = name in ("modality", "head", "label", "group", "time", "path", "target", "source")
+            words += [f"--{name}", str(value)] if own else ["--read", f"{name}={value}"]
+    return shlex.join(words)

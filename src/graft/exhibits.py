@@ -1,0 +1,227 @@
+"""Task, Run, Report → Exhibits: what the report shows beside its figures, gathered from what is stored already."""
+
+import math
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+import graft
+from graft.adapt import finished
+from graft.confidence import said as answered
+from graft.confidence import vectors
+from graft.core.costs import boundary
+from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
+from graft.core.keys import file_sha256
+from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
+from graft.core.shelf import names, take
+from graft.examined import Examiner, short, truth, wrong
+from graft.folds import distinct, joined
+from graft.groups import groups, named
+from graft.model.calibration import reliability
+
+MISTAKES, LOOKS, SUSPECTS = 8, 6, 6  # examples that are shown
+LISTED = 20  # files and pairs that are named
+PAIRS, DOTS = 500, 500  # examples in a picture
+NEIGHBOURS = 100  # examples from which near neighbours can be shown: t-SNE
+PACKAGES = ("numpy", "torch", "timm", "transformers", "scikit-learn", "pillow", "soundfile")
+
+
+def gathered(
+    task: Task, run: Run, report: Report, ranking: Ranking | None = None, command: str = "", examples: bool = True
+) -> Told:
+    """A finished run's report, and what there is to show beside it.
+
+    Args:
+        command: what reproduces it.
+        examples: whether the examples themselves are shown: people's photos may be private.
+    """
+    head, row = take("heads", task.head), next(row for row in report.rows if row.name == report.ships)
+    part = distinct(task.test.open(report.test_openings[-1]))  # the same opening: nothing is chosen by it
+    logits, y = answered(task, row, part)
+    network = finished(row.run) if row.name not in names("baselines") else None
+    found = groups(task, network) if network else ()
+    labels = named(task, found)
+    worth, plan, backbone = report.calibration, run.plan, run.plan.backbone
+    heat = worth.temperature if worth else 1.0
+    trust = {name: getattr(worth, name) for name in ("level", "temperature", "thresholds")} if worth else {}
+    bad = wrong(head, logits, y, heat)
+    ask = Examiner(task, row, labels, trust)
+
+    def shown(rows: Sequence[int], look: bool = True, of: Part = part) -> tuple[Closeup, ...]:
+        told = [truth(head, of.targets[at], labels) for at in rows] if of.targets else [""] * len(rows)
+        if not examples:
+            return tuple(Closeup(short(of.items[at]), "", label) for at, label in zip(rows, told, strict=True))
+        return tuple(ask.closeup(of, at, label, look) for at, label in zip(rows, told, strict=True))
+
+    errors = [int(at) for at in np.argsort(-bad, kind="stable")[:MISTAKES] if bad[at] > 0]
+    plain = head.KIND == "softmax" and not head.ROWS
+    evidence = [one for one in ranking.evidence if one.backbone.id == backbone.id] if ranking else []
+    curve = evidence[0].stage_curve if evidence else ()
+    dots, mapped = _map(task, network or run, row, part)
+    exhibits = Exhibits(
+        name=task.name, modality=task.modality, head=task.head, word=take("modalities", task.modality).WORD,
+        outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
+        backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
+        strategy=plan.strategy, why=plan.why, ranking=_ranking(ranking),
+        stages=tuple(Stage(one.stage, one.score, one.error) for one in curve),
+        steps=tuple(
+            Step(", ".join(phase.train), boundary(phase.train, len(plan.stages)), len(plan.stages),
+                 phase.lr if phase.solver != "exact" else 0.0)
+            for phase in plan.every
+        ),
+        history=run.history,
+        before=_reliability(logits, y, 1.0) if plain else (), after=_reliability(logits, y, heat) if plain else (),
+        pairs=_pairs(logits, y) if head.KIND == "squared" else (),
+        wrong=int((bad > 0).sum()) if head.KIND != "squared" else 0, tested=len(part),
+        mistakes=shown(errors),
+        looks=shown(_telling(head, logits, y, bad, heat)) if examples else (),
+        suspects=_suspects(task, report.suspects, shown),
+        dots=dots, mapped=mapped,
+        groups=tuple((one.name, one.count, ", ".join(one.terms)) for one in found),
+        skipped=tuple((short(where), why) for where, why in task.audit.skipped[:LISTED]),
+        left_out=len(task.audit.skipped),
+        alike=tuple((short(a), short(b)) for a, b in task.audit.near_duplicates[:LISTED]),
+        alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=_bare(task, task.audit.notes),
+        spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
+        peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, command),
+    )  # fmt: skip
+    bare = replace(
+        report,
+        notes=_bare(task, report.notes),
+        suspects=tuple(replace(one, item=short(one.item)) for one in report.suspects),
+    )
+    return Told(SCHEMA, bare, exhibits)
+
+
+def _bare(task: Task, sentences: Sequence[str]) -> tuple[str, ...]:
+    """Sentences that name files without saying where they lie."""
+    folder = os.path.commonpath([os.path.dirname(item) for item in task.train.items]) + os.sep
+    return tuple(sentence.replace(folder, "") for sentence in sentences)
+
+
+def _ranking(ranking: Ranking | None) -> tuple[Candidate, ...]:
+    if not ranking:
+        return ()
+    most = max((one.n_used for one in ranking.evidence), default=0)
+
+    def note(id: str, used: int) -> str:
+        told = ["best published accuracy"] if id == ranking.static else []
+        return ", ".join([*told, *([f"dropped after {used} examples"] if used < most else [])])
+
+    return tuple(
+        Candidate(
+            one.backbone.id,
+            one.scores["probe"],
+            one.probe_error,
+            one.backbone.license,
+            note(one.backbone.id, one.n_used),
+        )
+        for one in ranking.evidence
+        if "probe" in one.scores
+    )
+
+
+def _reliability(logits: np.ndarray, y: np.ndarray, heat: float) -> tuple[tuple[float, ...], ...]:
+    p = softmax(np.asarray(logits, np.float64) / heat, axis=1)
+    return tuple(map(tuple, reliability(p.max(1), p.argmax(1) == y).round(4).tolist()))
+
+
+def _pairs(logits: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Truths and answers of the first quantity, evenly from all examples."""
+    step = max(1, len(y) // PAIRS)
+    return tuple((float(a), float(b)) for a, b in zip(y[::step, 0], logits[::step, 0], strict=True))
+
+
+def _telling(head: Any, logits: np.ndarray, y: np.ndarray, bad: np.ndarray, heat: float) -> list[int]:
+    """Right answers to look into: the surest of every class, or the best ones where there are no classes."""
+    if head.KIND == "softmax" and not head.ROWS:
+        p = softmax(np.asarray(logits, np.float64) / heat, axis=1).max(1)
+        order = [int(at) for at in np.argsort(-p, kind="stable") if not bad[at]]
+        first = {int(y[at]): at for at in reversed(order)}
+        return [first[label] for label in sorted(first)][:LOOKS]
+    return [int(at) for at in np.argsort(bad, kind="stable")[:LOOKS]]
+
+
+def _suspects(task: Task, found: Sequence[Suspect], shown: Any) -> tuple[Closeup, ...]:
+    """The surest with the examples themselves, the others by name."""
+    where = {item: row for row, item in enumerate(task.train.items)}
+    made = []
+    for number, one in enumerate(found):
+        close = Closeup(short(one.item), "")
+        if number < SUSPECTS and one.item in where:
+            close = shown([where[one.item]], look=False, of=task.train)[0]
+        made.append(
+            Closeup(**{**vars(close), "truth": one.label, "answer": one.likely, "probability": one.probability})
+        )
+    return tuple(made)
+
+
+def _map(task: Task, run: Run, row: Row, part: Part) -> tuple[tuple[Dot, ...], str]:
+    """Test and validation examples in the plane by what the head is given of them, near ones beside each other."""
+    head = take("heads", task.head)
+    if head.ROWS or head.KIND not in ("softmax", "groups"):
+        return (), ""
+    seen = joined(part, task.val)
+    seen = seen.select(range(0, len(seen), math.ceil(len(seen) / DOTS)))
+    x = vectors(task, run, seen)[0].numpy().astype(np.float64)
+    if len(x) < 5 or x.shape[1] < 2:
+        return (), ""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    flat, how = PCA(min(50, *x.shape), svd_solver="full").fit_transform(x), "PCA"
+    if len(x) >= NEIGHBOURS:
+        flat, how = TSNE(2, init="pca", random_state=0, perplexity=min(30, len(x) / 5)).fit_transform(flat), "t-SNE"
+    flat = flat[:, :2] / np.abs(flat[:, :2]).max()
+    answers = answered(task, row, seen)[0].argmax(1).tolist()
+    truths = answers if head.KIND == "groups" else seen.targets
+    return tuple(
+        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))  # type: ignore[arg-type]
+        for (a, b), t, s in zip(flat, truths, answers, strict=True)
+    ), how
+
+
+def _spent(run: Run, report: Report, ranking: Ranking | None) -> tuple[Spent, ...]:
+    others = [row.cost for row in report.rows if row.name != "adapted"]
+    return (
+        *([Spent("choosing a backbone", ranking.seconds)] if ranking else []),
+        Spent("adapting it", run.cost.seconds, run.cost.cpu_seconds),
+        Spent("what it was compared with", sum(c.seconds for c in others), sum(c.cpu_seconds for c in others)),
+    )
+
+
+def _saved(task: Task, run: Run) -> int:
+    """Passes through the frozen prefix that training would have made if it ran it for every batch, less those made."""
+    steps, needed = run.plan.every, 0
+    for number, phase in enumerate(steps):
+        epochs = sum(epoch.phase == number and (epoch.epoch > 0) for epoch in run.history)
+        if boundary(phase.train, len(run.plan.stages)) and phase.stored:
+            needed += epochs * (len(task.train) + len(task.val))
+    return max(0, needed - run.cost.prefix_passes)
+
+
+def _lineage(task: Task, run: Run, command: str) -> dict[str, str]:
+    backbone, weights = run.plan.backbone, Path(run.weights)
+    made = {
+        "data": task.key, "backbone": backbone.id, "pretrained on": backbone.pretrained_on,
+        "licence of the weights": backbone.license, "revision": backbone.revision,
+        "sha256 of the pretrained weights": backbone.sha256,
+        "run": run.key, "sha256 of the adapted weights": file_sha256(weights) if weights.is_file() else "",
+        "seed": str(run.seed), "graft": graft.__version__, "Python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES}, "command": command,
+    }  # fmt: skip
+    return {name: value for name, value in made.items() if value}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
