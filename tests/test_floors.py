@@ -52,6 +52,7 @@ PATH = (
     "curve",
     "verify",
     "predict",
+    "occlusion",
     "export",
     "report",
 )  # floor 3

@@ -91,6 +91,13 @@ class Predictor:
         """The same examples as the network is fed them."""
         return [self._read(fetch)[0] for _, fetch in self._named(items)]
 
+    def pieces(self, raw: Raw) -> Any:
+        """The example of an input, the first of several, in pieces that can be hidden: `graft.occlusion` does so."""
+        found = self._found(raw)
+        if not found:
+            raise DataError(f"There is no example in {raw!s}.")
+        return self.modality.pieces(found[0][1](), self.reading, self._input)
+
     def _named(self, items: Iterable[str]) -> list[Example]:
         return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]
 

@@ -61,7 +61,8 @@ def judged(
         taught = [row for row in rows.values() if row.name in ("joint", "source_only")]
         better = [rows["adapted"], *taught, *(row for row in done if _ships(row.name))]
     ships = min(better, key=lambda row: row.gain[0]).name if better else "adapted"
-    beaten = {entry.row.name: entry for entry in others}[reference.name]
+    entries = {entry.row.name: entry for entry in (adapted, *others)}
+    beaten, head = entries[reference.name], take("heads", task.head)
     count = len(test.part)
     sd = _error(reference) * count**0.5
     enough = stats.needed(reference.gain[0], sd, sure, stats.POWER) if count >= FEWEST else None
@@ -75,6 +76,7 @@ def judged(
         shows=stats.shown(reference.gain, sure), enough=enough or 0,
         power=_power(reference, sure) if bounded else {}, folds=test.folds, repeats=test.repeats,
         suspects=run.plan.suspects,
+        confusion=head.confusion(*entries[ships].answers[0]) if hasattr(head, "confusion") else (),
     )  # fmt: skip
     broken = [note for entry in (adapted, *others) for note in entry.notes]
     told = (*harm(report), *beside(task, adapted, beaten), *broken, *notes(task, run, report, test))

@@ -123,6 +123,7 @@ class Report:
     suspects: tuple[Suspect, ...] = ()  # training examples whose label is probably wrong, the surest first
     calibration: Calibration | None = None
     curve: Curve | None = None
+    confusion: tuple[tuple[int, ...], ...] = ()  # of what ships: (truth, answer, how many of those that were asked)
     forgetting: tuple[float, ...] = ()  # what adapting cost the source by a fresh probe: mean, low, high; (): not told
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from graft.data.hiding import Pieces
 from graft.data.layout import Found
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class Modality(Protocol):
 
     def smaller(self, input: Mapping[str, Any]) -> dict[str, Any]:
         """A cheaper input, for training from scratch."""
+
+    def pieces(self, raw: bytes, reading: Any, input: Any = None) -> Pieces:
+        """The example parted, so that each piece can be hidden: squares, words, stretches, columns."""
 
     def prepare(self, example: Any, input: Any) -> dict[str, np.ndarray]:
         """The plain view of an example, as the backbone wants it."""

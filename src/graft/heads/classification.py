@@ -126,6 +126,12 @@ def share(y: np.ndarray, name: str = METRICS[0]) -> np.ndarray:
     return stats.example_weights(y, name)
 
 
+def confusion(logits: np.ndarray, y: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    """How often which class is answered for which: (truth, answer, count), in order."""
+    pairs, counts = np.unique(np.column_stack([y, logits.argmax(1)]), axis=0, return_counts=True)
+    return tuple(map(tuple, np.column_stack([pairs, counts]).tolist()))
+
+
 def said(score: float, metric: str) -> str:
     """The score in words, before "150 photos"."""
     return (

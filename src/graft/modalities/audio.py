@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from graft.core.codec import from_dict
 from graft.core.errors import DataError, PlanError
-from graft.data import batches, layout, sound, soundfiles
+from graft.data import batches, hiding, layout, sound, soundfiles
 from graft.data.mel import Mel, faults, spectrum
 from graft.data.sound import Look, Sound
 
@@ -27,6 +27,7 @@ Array = NDArray[np.float32]
 
 WORD = ("clip", "clips")
 SUFFIXES = soundfiles.SUFFIXES
+pieces = hiding.heard
 VERSION = f"1, {sound.VERSION}"
 RAGGED = True
 ROWS = 8  # windows of one frozen pass: the first layers of networks that hear samples keep 6 MB for each second

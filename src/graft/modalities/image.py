@@ -14,13 +14,14 @@ from PIL.Image import Transpose
 
 from graft.core.codec import from_dict
 from graft.core.errors import DataError, PlanError, nearest
-from graft.data import batches, layout, pictures
+from graft.data import batches, hiding, layout, pictures
 
 if TYPE_CHECKING:
     from torch import nn
 
 WORD = ("photo", "photos")
 SUFFIXES = pictures.SUFFIXES
+pieces = hiding.squares
 RAGGED, ROWS, VIEWS, GROUPED = False, 32, (4, 2), layout.PEOPLE
 MOVES = True  # a view is cropped and mirrored: a quantity that is read off the photo may be another one in it
 VERSION = f"1, Pillow {PIL.__version__}"  # of what `prepare` and `vary` compute; decoding differs between Pillows

@@ -14,7 +14,7 @@ import scipy
 
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import DataError, PlanError, nearest
-from graft.data import batches, filters, glance, montage, recordings, series, trials
+from graft.data import batches, filters, glance, hiding, montage, recordings, series, trials
 from graft.data.arrays import SUBJECTS, recorded
 from graft.data.layout import Found
 from graft.data.reading import Reading, asked_for, chosen, conditioned, faults_of, handed, stated
@@ -27,6 +27,7 @@ WORD = ("trial", "trials")
 SUFFIXES = (".edf", ".bdf", ".npz", ".npy")  # by which a folder is told to hold signals; text tables are read too
 VERSION = f"1, scipy {scipy.__version__}"  # of what `decode`, `prepare` and `vary` compute
 RAGGED, ROWS, VIEWS, GROUPED = True, 32, (4, 2), SUBJECTS
+pieces = hiding.traced
 claims = series.claimed  # whether a table's rows are such examples
 holds = recorded  # whether a file that may hold a table too holds such examples
 COLUMNS = ("path", "group", "time", "start", "stop", "duration")  # what may be asked for beside the fields of Reading

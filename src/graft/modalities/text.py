@@ -14,7 +14,7 @@ import numpy as np
 
 from graft.core.codec import from_dict
 from graft.core.errors import DataError, PlanError
-from graft.data import layout, prose, tables, tokens, writing
+from graft.data import hiding, layout, prose, tables, tokens, writing
 from graft.data.columns import PARTS, TABLES, label, roles
 from graft.data.layout import Found, Row
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 WORD = ("text", "texts")
 SUFFIXES = (".txt", ".text", ".eml", ".md")
+pieces = hiding.words
 RAGGED, ROWS, VIEWS = True, 1024, ()
 INLINE = (*SUFFIXES, *TABLES)  # a text is an example itself, not the name of a file, unless it ends like one
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import BackboneError, DataError, PlanError, nearest
-from graft.data import batches, layout, survey, tables
+from graft.data import batches, hiding, layout, survey, tables
 from graft.data.columns import places, shown
 from graft.data.numbers import MISSING, evenly, numbers, robust
 
@@ -30,6 +30,7 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npz", ".npy")
 VERSION = "1"  # of what decode, prepare and vary compute
 RAGGED, ROWS, VIEWS, GROUPED = False, 256, (4, 2), layout.PEOPLE
 INLINE, FLAT = TABLES, True  # a text is a row, in JSON, unless it names a table; an array of two axes is several rows
+pieces = hiding.cells
 claims = survey.claims  # whether a table's rows hold such examples
 CLIP = 8.0  # spreads from the middle, beyond which more is no more: a slip of the pen must not outshout the rest
 LEVEL = 0.5  # spread given to a level: its own where half of the rows have it; rarer ones then do not shout
