@@ -98,12 +98,12 @@ def test_an_exported_network_tells_logits_and_novelty(tmp_path: Path) -> None:
     network = Network(nn.Identity(), nn.Sequential(nn.Linear(5, 6), nn.ReLU()), nn.Linear(6, 3)).eval()
     x, onnx = torch.randn(7, 5), take("formats", "onnx")
     known = unit(network.backbone(torch.randn(20, 5)).detach())
-    for name, shipped, outputs in (("old", Shipped(network), ("logits",)),
-                                   ("new", Shipped(network, known=known), ("logits", "novelty"))):  # fmt: skip
-        onnx.write(shipped, {"x": x}, tmp_path / f"{name}.onnx", {"x": ["batch", 5]}, outputs)
+    for name, shipped in (("old", Shipped(network)), ("new", Shipped(network, known=known))):
+        onnx.write(shipped, {"x": x}, tmp_path / f"{name}.onnx", {"x": ["batch", 5]}, shipped.outputs)
     fed = {"x": x[:4].numpy()}
     old, new = (onnx.read_all(tmp_path / f"{name}.onnx")(fed) for name in ("old", "new"))
-    assert set(old) == {"logits"}
+    assert set(old) == {"logits", "features"}
+    assert new["features"] == pytest.approx(network.backbone(x[:4]).detach().numpy(), abs=1e-6)
     assert np.array_equal(old["logits"], new["logits"])
     assert np.array_equal(onnx.read(tmp_path / "new.onnx")(fed), new["logits"])
     with torch.no_grad():

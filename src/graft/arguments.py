@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _data(transfer)
     _choice(transfer)
     _out(transfer)
+    _kept(transfer)
     load = command("load", "read, audit and split labelled files: the Task")
     _data(load)
     rank = command("rank", "measure which pretrained backbone suits the data: the Ranking")
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _data(export)
     _choice(export)
     _out(export)
+    _kept(export)
     export.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
     export.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
     export.add_argument("--report", metavar="FILE", help="a Report, as `graft verify` wrote it; by default it is made")
@@ -157,6 +159,14 @@ def _choice(one: argparse.ArgumentParser) -> None:
 def _out(one: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--out", default="artifact", metavar="DIR", help="where the artifact is written (default ./artifact)"
+    )
+
+
+def _kept(one: argparse.ArgumentParser) -> None:
+    one.add_argument(
+        "--no-examples",
+        action="store_true",
+        help="keep no previews of training examples in the artifact, by which an answer shows what it resembles",
     )
 
 

@@ -102,7 +102,7 @@ def _export(a: argparse.Namespace) -> None:
     task = _task(a)
     run = _run(a, task)
     report = noun(Report, a.report) if a.report else verify(task, run, _budget(a))
-    artifact = export(task, run, report, a.out)
+    artifact = export(task, run, report, a.out, not a.no_examples)
     _show(a, artifact, words.artifact(artifact))
 
 
@@ -117,6 +117,7 @@ def _transfer(a: argparse.Namespace) -> None:
         regularizers=a.regularize,
         budget=_budget(a),
         seed=a.seed,
+        examples=not a.no_examples,
         **_asked(a),
     )
     _show(a, artifact, words.artifact(artifact))

@@ -50,15 +50,16 @@ def familiar(task: Task, run: Run) -> tuple[torch.Tensor, float]:
     Of new examples of the same kind, at most one in twenty lies beyond it; infinite where validation is too small.
     """
     rows = np.sort(np.random.default_rng(SEED).permutation(len(task.train))[:FAMILIAR])
-    known = unit(_vectors(task, run, task.train.select(rows)))
-    return known, conformal.quantile(novelty(_vectors(task, run, task.val), known).numpy(), UNLIKE)
+    known = unit(vectors(task, run, task.train.select(rows))[0])
+    return known, conformal.quantile(novelty(vectors(task, run, task.val)[0], known).numpy(), UNLIKE)
 
 
-def _vectors(task: Task, run: Run, part: Part) -> torch.Tensor:
+def vectors(task: Task, run: Run, part: Part) -> tuple[torch.Tensor, np.ndarray]:
+    """What a run's head is given of a part (n, D), and what it makes of it (n, outputs)."""
     rest, data = reopened(task, run, part)
     with contrast.watched(rest.network.get_submodule("head")) as seen:
-        predict(rest, data)
-    return torch.cat(seen).float().cpu()
+        said, _ = predict(rest, data)
+    return torch.cat(seen).float().cpu(), said
 
 
 def _sentences(task: Task, found: Calibration, count: int) -> list[str]:

@@ -24,6 +24,7 @@ from graft.core.nouns import Artifact, Backbone, Part, Report, Row, Run, Task
 from graft.core.shelf import names, take
 from graft.data.batches import stacked, unstacked
 from graft.groups import groups, named
+from graft.known import remember
 from graft.predict import SCHEMA, WHOLE, spoken
 from graft.rank import learned
 
@@ -43,11 +44,17 @@ json.dump(answers, sys.stdout)
 """
 
 
-def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "artifact") -> Artifact:
+def export(
+    task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "artifact", examples: bool = True
+) -> Artifact:
     """Write the artifact folder that ships, and prove that it computes what was trained.
 
     After a negative verdict this is not the adapted model but the better row. The folder holds card.json, weights
     (safetensors), an ONNX file unless a baseline ships, and no pickle.
+
+    Args:
+        examples: whether the folder keeps names, small previews and features of training examples, so that an answer
+            can show what it resembles; False where these are nobody else's business.
 
     Raises:
         ExportMismatch: a fresh process computes something else.
@@ -63,10 +70,12 @@ def export(task: Task, run: Run, report: Report, out: str | os.PathLike[str] = "
     with home.storage():
         place.parent.mkdir(parents=True, exist_ok=True)
     with home.lock("results", f"out-{key(str(place))}"):  # two that write one folder do so one after the other
-        return _written(task, row, report, out, place)
+        return _written(task, row, report, out, place, examples)
 
 
-def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], place: Path) -> Artifact:
+def _written(
+    task: Task, row: Row, report: Report, out: str | os.PathLike[str], place: Path, examples: bool
+) -> Artifact:
     draft = place.with_name(f".{place.name}.draft")
     _restored(place)
     shutil.rmtree(draft, ignore_errors=True)
@@ -94,7 +103,7 @@ def _written(task: Task, row: Row, report: Report, out: str | os.PathLike[str], 
             card |= (
                 _baseline(row.name, row.run, draft)
                 if row.name in names("baselines")
-                else _network(task, row.run, draft)
+                else _network(task, row.run, card["labels"], draft, examples)
             )
             expected = _expected(task, row, part)
             card["files"] = {entry.name: file_sha256(entry) for entry in sorted(draft.iterdir())}
@@ -145,7 +154,7 @@ def rebuilt(folder: str, items: list[str]) -> np.ndarray:
     return np.concatenate([spoken(rows, one) for rows, one in zip(said, made, strict=True)])
 
 
-def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
+def _network(task: Task, run_key: str, labels: list[str], draft: Path, examples: bool) -> dict[str, Any]:
     run = finished(run_key)
     if run is None:
         raise PlanError(
@@ -167,8 +176,10 @@ def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
     example = {name: torch.from_numpy(sample[name]) for name in fed}
     free = {name: entry["shape"] for name, entry in fed.items()}
     known, unlike = (None, math.inf) if by_row else familiar(task, run)
-    outputs = ("logits",) if known is None else ("logits", "novelty")
-    take("formats", "onnx").write(Shipped(chain.network, by_row, known), example, draft / "model.onnx", free, outputs)
+    form = Shipped(chain.network, by_row, known)
+    take("formats", "onnx").write(form, example, draft / "model.onnx", free, form.outputs)
+    if examples and not by_row:
+        remember(task, run, labels, draft)
     assets = modality.assets(input) if hasattr(modality, "assets") else {}  # a tokenizer, say
     for name, file in assets.items():
         shutil.copyfile(file, draft / f"{name}{Path(file).suffix}")
@@ -180,6 +191,7 @@ def _network(task: Task, run_key: str, draft: Path) -> dict[str, Any]:
         "schema_in": fed, "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
         "schema_out": {
             "logits": {"dtype": "float32", "shape": [*whole, len(task.outputs)]},
+            **({} if by_row else {"features": {"dtype": "float32", "shape": ["batch", "feature"]}}),
             **({} if known is None else {"novelty": {"dtype": "float32", "shape": ["batch"]}}),
         },
         **({"unlike": unlike} if math.isfinite(unlike) else {}),

@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,37 @@ class Predictor:
             if isinstance(row, GraftError):
                 raise row
         return np.concatenate(rows) if self.head.ROWS else np.stack(rows)  # type: ignore[arg-type]
+
+    def nearest(self, raw: Raw, k: int = 3) -> list[dict[str, Any]]:
+        """The training examples that one example resembles most to the network, the likest first.
+
+        Each with "name", "label", "similarity" (the cosine of both feature vectors, at most 1) and "preview" (a small
+        JPEG in base64, the beginning of a text, or None). None at all where the artifact remembers none: a baseline
+        ships, every word has its own answer, or it was exported without examples.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self._known is None:
+            return []
+        fed, _ = self._read(self._found(raw)[0][1])
+        if isinstance(fed, GraftError):
+            raise fed
+        examples, known = self._known
+        (features,) = self._run(self.modality.ship([fed], self._input))["features"]
+        like = known @ (features / max(float(np.linalg.norm(features)), 1e-12))
+        order = np.argsort(-like, kind="stable")[:k]
+        return [{**examples[row], "similarity": round(float(like[row]), 6)} for row in order]
+
+    @cached_property
+    def _known(self) -> tuple[list[dict[str, Any]], np.ndarray] | None:
+        """The training examples that the artifact remembers, and their features (M, D), of length 1."""
+        if "known.json" not in self.card["files"]:
+            return None
+        from safetensors.numpy import load_file
+
+        examples = json.loads((self.folder / "known.json").read_text(encoding="utf-8"))["examples"]
+        return examples, load_file(self.folder / "known.safetensors")["features"].astype(np.float32)
 
     def prepared(self, items: Iterable[str]) -> list[dict[str, np.ndarray]]:
         """The same examples as the network is fed them."""
@@ -186,7 +217,7 @@ class Predictor:
                 return [(rows, None) for rows in np.split(answers, np.cumsum(counts)[:-1])]
 
             return told
-        run = take("formats", "onnx").read_all(self.folder / "model.onnx")
+        run = self._run = take("formats", "onnx").read_all(self.folder / "model.onnx")
 
         def compute(prepared: Sequence[Any], words: Sequence[list[str]]) -> Iterable[Said]:
             fed = self.modality.ship(prepared, self._input)

@@ -32,6 +32,7 @@ def transfer(
     modality: str | None = None,
     head: str | None = None,
     seed: int = 0,
+    examples: bool = True,
     **asked: Any,
 ) -> Artifact:
     """From labelled files to a model that was shown to be better than not transferring.
@@ -43,6 +44,7 @@ def transfer(
         strategy: a name on the `strategies` shelf, or a .py file.
         regularizers: names on the `regularizers` shelf, for the phases that they suit.
         budget: what the whole path may cost.
+        examples: whether the artifact keeps small previews of training examples, as `export` says.
         modality, head, asked: how `load` is to read the data, where they do not tell.
 
     Example:
@@ -62,7 +64,7 @@ def transfer(
     log.info("%s\n%s", "\n".join(ranking.why), explain(chosen))
     run = reseeded(task, chosen, seed)  # do it; from another seed where training breaks
     report = verify(task, run, budget)  # better than not transferring? by how much, how surely?
-    artifact = export(task, run, report, out)  # never ships a harmful transfer
+    artifact = export(task, run, report, out, examples)  # never ships a harmful transfer
     pictures(ranking, chosen, report, out)
     log.info("%s", words.rows(report))
     if (spent := time.perf_counter() - began) > LATE * budget.seconds:

@@ -24,7 +24,8 @@ class Modality(Protocol):
     `holds(file) -> bool`, whether a file of arrays, which may be a table, holds such examples instead; `remarks(input,
     reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that an artifact
     needs; INLINE, that a str is an example and no file's name, unless it ends in one of these; FLAT, that an array of
-    two axes is several examples; `told`, answers row by row.
+    two axes is several examples; `told`, answers row by row; `preview(example)`, a text by which a person recognises an
+    example (a small JPEG in base64, how it begins).
     """
 
     __name__: str

@@ -1,5 +1,7 @@
 """Images: upright RGB pictures to what a network is fed, plain or varied."""
 
+import base64
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +32,7 @@ AREA = (0.5, 1.0)  # share of the largest possible window that a view keeps: hal
 STRETCH = 4 / 3  # how far a view may be squeezed or stretched: the range that the pretrained networks saw
 JITTER = 0.2  # brightness, contrast and saturation each change by at most this share: mild enough for few examples
 REACH = 3  # pixels, of the larger of the two pictures, that the widest filter (lanczos) sees to each side
+THUMB = 64  # pixels of a preview's longer side: enough to tell what it shows
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as JPEG has it
 
 
@@ -131,6 +134,14 @@ def look(raw: bytes, reading: Reading = Reading()) -> pictures.Look:
         DataError: it cannot be decoded to its end.
     """
     return pictures.look(raw)
+
+
+def preview(example: Image.Image) -> str:
+    """A JPEG of at most 64 pixels a side, in base64."""
+    small, file = example.copy(), io.BytesIO()
+    small.thumbnail((THUMB, THUMB))
+    small.save(file, "JPEG", quality=80)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def prepare(example: Image.Image, input: Input) -> dict[str, np.ndarray]:

@@ -29,6 +29,7 @@ INLINE = (*SUFFIXES, *TABLES)  # a text is an example itself, not the name of a 
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")
 VERSION = f"1, tokenizers {tokens.VERSION}"
 DROPPED = 0.1  # share of the tokens that a view leaves out
+BEGIN = 200  # characters of a preview
 Example = str | tuple[str, str] | list[str]
 
 
@@ -136,13 +137,9 @@ def given(value: Any, reading: Reading) -> bytes:
 
 
 def look(raw: bytes, reading: Reading) -> Look:
-    """Length, likeness, and what is odd.
-
-    Raises:
-        DataError: there is no text.
-    """
+    """Length, likeness, and what is odd; raises DataError where there is no text."""
     example, notes = _read(raw, reading)
-    text = " ".join([example] if isinstance(example, str) else example)
+    text = _line(example)
     return Look(len(text.split()), writing.simhash(text), notes)
 
 
@@ -170,7 +167,12 @@ def remarks(input: Input, reading: Reading, examples: Iterable[Example]) -> Iter
 
 def words(example: Example) -> list[str]:
     """What a text is about, to tell groups of them apart."""
-    return writing.terms(example if isinstance(example, str) else " ".join(example))
+    return writing.terms(_line(example))
+
+
+def preview(example: Example) -> str:
+    """How a text begins."""
+    return _line(example)[:BEGIN]
 
 
 def smaller(input: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,8 +186,7 @@ def prepare(example: Example, input: Input) -> dict[str, np.ndarray]:
     Shape: x int64 (T,); kind (T,) where the input wants it; word (T,), the word that a token begins or -1, for words.
     """
     ids, kinds, words = tokens.encoded(input.tokenizer, example, input.window)
-    whole = np.array(ids[: input.window * input.most], np.int64)
-    made = {"x": whole}
+    made = {"x": (whole := np.array(ids[: input.window * input.most], np.int64))}
     if input.kinds:
         made["kind"] = np.array(kinds[: len(whole)], np.int64)
     if isinstance(example, list):
@@ -200,9 +201,8 @@ def vary(example: Example, input: Input, rng: np.random.Generator) -> dict[str, 
     """
     if isinstance(example, list):  # every word has a label
         return prepare(example, input)
-    both = [example] if isinstance(example, str) else example
     kept = []
-    for text in both:
+    for text in [example] if isinstance(example, str) else example:
         words = text.split(" ")
         stays = rng.random(len(words)) >= DROPPED
         kept.append(" ".join(word for word, stay in zip(words, stays, strict=True) if stay) or text)
@@ -215,9 +215,8 @@ def example(input: Input, n: int, rng: np.random.Generator) -> dict[str, np.ndar
     Shape: x (T,), length (n,).
     """
     length = np.array([min(input.window, 4 + 3 * at) for at in range(n)], np.int64)
-    total = int(length.sum())
-    batch = {"x": rng.integers(0, tokens.vocabulary(input.tokenizer), total), "length": length}
-    return batch | {"kind": np.zeros(total, np.int64)} if input.kinds else batch
+    x = rng.integers(0, tokens.vocabulary(input.tokenizer), int(length.sum()))
+    return {"x": x, "length": length} | ({"kind": np.zeros_like(x)} if input.kinds else {})
 
 
 def ship(examples: Sequence[Mapping[str, np.ndarray]], input: Input) -> dict[str, np.ndarray]:
@@ -274,6 +273,10 @@ def schema(input: Input) -> dict[str, dict[str, Any]]:
 def assets(input: Input) -> dict[str, Path]:
     """The files that the input needs beside the network."""
     return {"tokenizer": tokens.place(input.tokenizer)}
+
+
+def _line(example: Example) -> str:
+    return example if isinstance(example, str) else " ".join(example)
 
 
 def _read(raw: bytes, reading: Reading) -> tuple[Example, tuple[str, ...]]:

@@ -67,6 +67,8 @@ class Mean(nn.Module):
 class Shipped(nn.Module):
     """A network as it is exported: an example's pieces are weighed by a matrix, so that no shape depends on values.
 
+    Beside the logits it gives the features that they were made of, one vector an example; by row there is none.
+
     Args:
         known: features of training examples (M, D), of length 1; with them, answers come with their novelty.
     """
@@ -77,9 +79,16 @@ class Shipped(nn.Module):
         self.register_buffer("known", known)
         self.known: torch.Tensor | None
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it gives, by name, in order."""
+        if self.by_row:
+            return ("logits",)
+        return ("logits", "features") if self.known is None else ("logits", "features", "novelty")
+
     def forward(
         self, x: torch.Tensor, share: torch.Tensor | None = None, **more: torch.Tensor
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Pieces (P, …), what each counts for in each example (B, P), and what goes with them → logits (B, outputs).
 
         By row, pieces (P, L) and what goes with them → logits of every token (P, L, outputs).
@@ -92,6 +101,6 @@ class Shipped(nn.Module):
             return network.head(pieces)  # type: ignore[no-any-return,operator]
         return self._answered(backbone.after(share @ pieces))
 
-    def _answered(self, features: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        logits = cast(torch.Tensor, self.network.head(features))  # type: ignore[operator]
-        return logits if self.known is None else (logits, novelty(features, self.known))
+    def _answered(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits, flat = cast(torch.Tensor, self.network.head(features)), features.flatten(1)  # type: ignore[operator]
+        return (logits, flat) if self.known is None else (logits, flat, novelty(features, self.known))
