@@ -2,19 +2,22 @@
 
 import base64
 import io
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import anyio
 import numpy as np
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
-from starlette.concurrency import run_in_threadpool
 
-from graft.core.errors import GraftError
+from graft.core.errors import DataError, GraftError
 from graft.predict import Predictor
+from graft.serving import described
+from graft.serving.answers import Asked
+from graft.serving.asking import examples
+from graft.serving.limits import Refused
+from graft.serving.models import Models
 
 WEB = Path(__file__).parent.parent / "web"
 STATIC = {
@@ -36,45 +39,44 @@ REPORT = SAFE | {
     "Content-Security-Policy": "sandbox allow-popups; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
     "media-src data:; font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 }
-LARGEST = 50_000_000  # bytes of one example
+FAILING = (400, 403, 404, 408, 413, 415, 422, 503)
 WAITING = 8  # explanations that wait their turn: each asks the model some eighty times
 CHANNELS, POINTS = 8, 600  # of a recording that is drawn
 SIDE = 720  # pixels of a photo that is shown
 
 
-def router(models: Mapping[str, Predictor]) -> APIRouter:
-    """The page, and what it asks for; of several models the first answers where none is named."""
+def router(models: Models) -> APIRouter:
+    """The page, and what it asks for."""
     routes, turn = APIRouter(), anyio.CapacityLimiter(1)
 
-    def model(name: str | None) -> Predictor:
-        if name is None:
-            return next(iter(models.values()))
-        if name not in models:
-            raise HTTPException(404, f"There is no model {name!r} here.")
-        return models[name]
-
     @routes.get("/", include_in_schema=False)
-    def page() -> Response:
+    async def page() -> Response:
         return document("page.html")
 
     @routes.get("/static/{name}", include_in_schema=False)
-    def file(name: str) -> Response:
+    async def file(name: str) -> Response:
         return static(name)
 
-    @routes.get("/models", summary="What each model here takes and answers")
-    def known() -> list[dict[str, Any]]:
-        return [described(name, models[name]) for name in models]
+    async def known() -> list[dict[str, Any]]:
+        """What each model takes and answers."""
+        return [told(model.name, model.predictor) for model in models]
 
-    @routes.get("/report", summary="The report of a model, as a page")
-    @routes.get("/report/{name}", summary="The report of a model, as a page")
-    def report(name: str | None = None) -> Response:
-        return reported(model(name).folder)
+    async def report(request: Request) -> Response:
+        """The report of a model, as a page."""
+        return reported(models.get(request.path_params.get("name")).predictor.folder)
 
-    @routes.post("/explain", summary="The answer, what it hangs on, and the nearest training examples")
-    @routes.post("/explain/{name}", summary="The answer, what it hangs on, and the nearest training examples")
-    async def explain(request: Request, name: str | None = None, quick: bool = False) -> dict[str, Any]:
-        return await explained(model(name), request, turn, quick)
+    async def explain(request: Request) -> dict[str, Any]:
+        """The answer for one example, what it hangs on, and the nearest training examples."""
+        model = models.get(request.path_params.get("name"))
+        async with examples(request, models, model) as found:
+            return await explained(model.predictor, model.now.check, found, turn, "quick" in request.query_params)
 
+    body, name = described.body(1), {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    routes.get("/models", responses=described.replies(good="What they are."))(known)
+    for path, more in (("", {}), ("/{name}", {"parameters": [name]})):
+        failing = described.replies(*FAILING, good="The explanation.")
+        routes.get(f"/report{path}", responses=described.replies(404, good="The page."), openapi_extra=more)(report)
+        routes.post(f"/explain{path}", responses=failing, openapi_extra={"requestBody": body, **more})(explain)
     return routes
 
 
@@ -86,60 +88,54 @@ def document(name: str) -> Response:
 def static(name: str) -> Response:
     """One of the files that our pages are made of."""
     if name not in STATIC:
-        raise HTTPException(404, "There is no such file.")
+        raise Refused(404, "There is no such file.")
     return FileResponse(WEB / name, media_type=f"{STATIC[name]}; charset=utf-8", headers=SAFE)
 
 
 def reported(folder: Path) -> Response:
     """The report of the artifact in a folder."""
     if not (folder / "report.html").is_file():
-        raise HTTPException(404, "This model came without a report.")
+        raise Refused(404, "This model came without a report.")
     return FileResponse(folder / "report.html", media_type="text/html; charset=utf-8", headers=REPORT)
 
 
-def described(name: str, predictor: Predictor) -> dict[str, Any]:
+def told(name: str, predictor: Predictor) -> dict[str, Any]:
     """What the page must know of a model."""
     card, reading = predictor.card, predictor.card["reading"]
     columns = [*(reading.get("columns") or ()), *(reading.get("categories") or ())]
     return {
         "name": name, "task": card["task"]["name"], "modality": card["modality"], "head": card["head"],
         "labels": list(predictor.labels), "columns": columns, "one": predictor.modality.WORD[0],
-        "suffixes": list(predictor.modality.SUFFIXES), "sentence": card["report"]["sentence"],
-        "level": card.get("trust", {}).get("level"), "report": (predictor.folder / "report.html").is_file(),
+        "several": predictor.modality.WORD[1], "suffixes": list(predictor.modality.SUFFIXES),
+        "sentence": card["report"]["sentence"], "level": card.get("trust", {}).get("level"),
+        "report": (predictor.folder / "report.html").is_file(),
     }  # fmt: skip
 
 
-async def explained(predictor: Predictor, request: Request, turn: anyio.CapacityLimiter, quick: bool) -> dict[str, Any]:
-    """The answer for the example in a request, and unless it is to be quick, what it hangs on."""
-    raw = await example(request)
-    if quick:
-        return await run_in_threadpool(_told, answered, predictor, raw)
+async def explained(
+    predictor: Predictor, check: Callable[[bytes], object], found: Sequence[Asked], turn: anyio.CapacityLimiter,
+    quick: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """The answer for the example of a request, and unless it is to be quick, what it hangs on.
+
+    Raises:
+        Refused: it cannot be read, or too many wait.
+    """
+    if len(found) != 1:
+        raise Refused(422, "One example at a time is explained.")
     if turn.statistics().tasks_waiting >= WAITING:
-        raise HTTPException(503, "Too many explanations are asked for at once.", {"Retry-After": "5"})
-    return await anyio.to_thread.run_sync(_told, whole, predictor, raw, limiter=turn)
-
-
-async def example(request: Request) -> Any:
-    """What is to be answered for: a file's bytes, or {"input": …} in JSON; a text never names a file here."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST:
-            raise HTTPException(413, f"An example may have {LARGEST // 1_000_000} MB at most.")
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return bytes(body)
-    try:
-        value = json.loads(body)["input"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise HTTPException(422, 'JSON must be {"input": …}: a text, a row or numbers.') from None
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+        raise Refused(503, "Too many explanations are asked for at once.", 5)
+    value = found[0][1]
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value  # no text names a file here
+    ask = answered if quick else whole
+    return await anyio.to_thread.run_sync(_asked, ask, predictor, check, raw, limiter=None if quick else turn)
 
 
 def answered(predictor: Predictor, raw: Any) -> dict[str, Any]:
     """The answer, and the example as it is shown."""
     answer = predictor.predict([raw])[0]
     if "error" in answer:
-        raise HTTPException(422, answer["error"])
+        raise DataError(answer["error"])
     answer.pop("input")
     return {"answer": answer, "shown": _shown(predictor, raw)}
 
@@ -151,11 +147,14 @@ def whole(predictor: Predictor, raw: Any) -> dict[str, Any]:
     return {**answered(predictor, raw), "looked": looked(predictor, raw), "nearest": predictor.nearest(raw, k=3)}
 
 
-def _told(ask: Callable[[Predictor, Any], dict[str, Any]], predictor: Predictor, raw: Any) -> dict[str, Any]:
+def _asked(
+    ask: Callable[[Predictor, Any], dict[str, Any]], predictor: Predictor, check: Callable[[bytes], object], raw: Any
+) -> dict[str, Any]:
     try:
+        check(predictor.modality.given(raw, predictor.reading))
         return ask(predictor, raw)
     except GraftError as error:
-        raise HTTPException(422, str(error)) from None
+        raise Refused(422, str(error)) from None
 
 
 def _shown(predictor: Predictor, raw: Any) -> dict[str, Any]:

@@ -21,9 +21,13 @@ from graft.core.errors import GraftError, StorageError
 from graft.core.shelf import names
 from graft.predict import Predictor
 from graft.predict import open as open_artifact
-from graft.serving import page
+from graft.serving import extents, page
+from graft.serving.answers import asked
+from graft.serving.limits import Refused, Room, Settings, received
 from graft.studio import guard, previews, projects, told, uploads
 from graft.studio.jobs import Jobs
+
+LIMITS = Settings()  # of an example that is asked about
 
 
 class Choice(BaseModel, extra="forbid"):
@@ -52,7 +56,11 @@ def app(known: str) -> FastAPI:
 
     @made.exception_handler(GraftError)
     async def said(_: Request, error: GraftError) -> Response:
-        return JSONResponse({"detail": str(error)}, 422)
+        return JSONResponse({"error": str(error)}, 422)
+
+    @made.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return JSONResponse({"error": error.sentence}, error.status)
 
     @made.get("/")
     def start() -> Response:
@@ -123,12 +131,15 @@ def app(known: str) -> FastAPI:
 
     @made.get("/projects/{id}/model")
     def model(id: str) -> dict[str, Any]:
-        return page.described(id, _predictor(projects.find(id)))
+        return page.told(id, _predictor(projects.find(id)))
 
     @made.post("/projects/{id}/explain")
-    async def explain(id: str, request: Request, quick: bool = False) -> dict[str, Any]:
+    async def explain(id: str, request: Request) -> dict[str, Any]:
         predictor = await run_in_threadpool(_predictor, projects.find(id))
-        return await page.explained(predictor, request, turn, quick)
+        body = await received(request.receive, request.headers.get("content-length", ""), Room(LIMITS))
+        found = await run_in_threadpool(asked, request.headers.get("content-type", ""), body, 1)
+        check = extents.check(predictor.card["modality"], LIMITS)
+        return await page.explained(predictor, check, found, turn, "quick" in request.query_params)
 
     return made
 

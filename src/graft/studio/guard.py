@@ -1,4 +1,4 @@
-"""Who may speak with the studio: a browser on this machine that was given the token, and a page of the studio itself."""
+"""Who may speak with the studio: a browser on this machine that was given the token, and only from our own page."""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -47,4 +47,4 @@ def guarded(known: str) -> Callable[[Request, Next], Awaitable[Response]]:
 
 
 def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"detail": why}, status)
+    return JSONResponse({"error": why}, status)

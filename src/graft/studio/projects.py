@@ -100,7 +100,7 @@ def root(folder: Path) -> Path:
     while len(inside := list(data.iterdir())) == 1:
         data = inside[0]
         if not data.is_dir():
-            if data.suffix.lower() in TABLES + (".npz", ".npy"):
+            if data.suffix.lower() in (*TABLES, ".npz", ".npy"):
                 return data
             raise DataError(f"{data.name} alone is no table and no zip of folders: drop a folder with one per class.")
     if not inside:

@@ -96,7 +96,7 @@ def unpack(archive: Path, place: Path) -> int:
 
 
 def _wanted(opened: zipfile.ZipFile, archive: Path) -> list[tuple[zipfile.ZipInfo, PurePosixPath]]:
-    """The files of an archive that are worth unpacking, each with its place; all are looked at before one is written."""
+    """The files of an archive worth unpacking, each with its place; all are looked at before one is written."""
     entries = opened.infolist()
     if len(entries) > FILES:
         raise DataError(f"{archive.name} holds {len(entries)} files; at most {FILES} are unpacked.")

@@ -8,8 +8,8 @@ import { looked, said, shown } from "./look.js";
 const FIELDS = 30; // columns that have a field of their own
 const MEDIA = { image: "image/*", audio: "audio/*", text: ".txt,.md,.csv,text/plain", signal: ".npy,.npz,.edf,.bdf,.csv,.tsv,.txt", vector: ".csv,.tsv,text/csv" };
 
-/** The question and the answer for a model; url takes the example, headers say who asks. */
-export function question(model, url, headers = () => ({})) {
+/** The question and the answer for a model; url takes the example. */
+export function question(model, url) {
   const result = el("section", { class: "result", "aria-label": "Answer", tabindex: "-1", hidden: true });
   let turn = 0;
   let held = [];
@@ -24,7 +24,7 @@ export function question(model, url, headers = () => ({})) {
     const near = el("div", { class: "near" });
     fill(result, picture, words, near);
     announce("Asking the model.");
-    const send = (quick) => ask(quick ? `${url}?quick=true` : url, { ...request, headers: { ...request.headers, ...headers() } });
+    const send = (quick) => ask(quick ? `${url}?quick` : url, request);
     try {
       const first = await send(true);
       if (mine !== turn) return;
@@ -42,13 +42,15 @@ export function question(model, url, headers = () => ({})) {
       if (mine !== turn) return;
       fill(words, el("p", { class: "notice", role: "alert" }, error.message));
       announce("");
-      if (error.status === 401) document.dispatchEvent(new Event("unknown"));
     }
   }
-  const file = (one) => put(
-    { photo: model.modality === "image" ? URL.createObjectURL(one) : "", sound: model.modality === "audio" ? URL.createObjectURL(one) : "" },
-    { method: "POST", body: one, headers: { "Content-Type": "application/octet-stream" } });
-  const value = (input, text = "") => put({ text }, json({ input }));
+  const file = (one) => {
+    const body = new FormData();
+    body.append("file", one, one.name || "example");
+    const [photo, sound] = ["image", "audio"].map((kind) => (model.modality === kind ? URL.createObjectURL(one) : ""));
+    put({ photo, sound }, { method: "POST", body });
+  };
+  const value = (input, text = "") => put({ text }, json({ inputs: [input] }));
   const form = { text: texts, vector: columns }[model.modality] ?? media;
   if (model.modality === "image") {
     document.addEventListener("paste", (event) => {

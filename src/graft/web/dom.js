@@ -46,10 +46,7 @@ export async function ask(url, options = {}) {
   const answer = await fetch(url, options);
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) {
-    const detail = told.detail ?? told.error ?? told.message;
-    const error = new Error(typeof detail === "string" ? detail : `The server answers with ${answer.status}.`);
-    error.status = answer.status;
-    throw error;
+    throw new Error(told.error ?? `The server answers with ${answer.status}.`);
   }
   return told;
 }

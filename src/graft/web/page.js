@@ -1,23 +1,13 @@
 // The page of a server: which model is asked, and its report.
 
-import { announce, ask, el, fill } from "./dom.js";
+import { ask, el, fill } from "./dom.js";
 import { question } from "./ask.js";
 
-const KEPT = "graft-token";
 const at = (id) => document.getElementById(id);
-const headers = () => {
-  const token = sessionStorage.getItem(KEPT);
-  return token ? { Authorization: `Bearer ${token}` } : {};
-};
 
 async function start() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem(KEPT, given);
-    history.replaceState(null, "", location.pathname);
-  }
   try {
-    const models = await ask("models", { headers: headers() });
+    const models = await ask("models");
     fill(at("models"), el("ul", {}, models.map((one) =>
       el("li", {}, el("a", { href: `#model=${encodeURIComponent(one.name)}` }, one.name)))));
     at("models").hidden = models.length < 2;
@@ -25,8 +15,7 @@ async function start() {
     addEventListener("hashchange", show);
     show();
   } catch (error) {
-    if (error.status === 401 || error.status === 403) locked();
-    else fill(at("ask"), el("p", { class: "notice", role: "alert" }, error.message));
+    fill(at("ask"), el("p", { class: "notice", role: "alert" }, error.message));
   }
 }
 
@@ -41,7 +30,7 @@ function chosen(models, name) {
   at("title").textContent = `Ask about a ${model.one}`;
   document.title = `${model.task} · graft`;
   at("lead").textContent = `This model learned from “${model.task}”.${what}`;
-  fill(at("ask"), question(model, `explain${end}`, headers));
+  fill(at("ask"), question(model, `explain${end}`));
   at("sentence").textContent = model.sentence;
   at("report").hidden = false;
   at("report-link").hidden = false;
@@ -54,16 +43,4 @@ function chosen(models, name) {
   }
 }
 
-function locked() {
-  const field = el("input", { id: "token", type: "password", autocomplete: "off", required: true });
-  fill(at("ask"), el("form", { class: "token", onsubmit: (event) => {
-    event.preventDefault();
-    sessionStorage.setItem(KEPT, field.value.trim());
-    start();
-  } }, el("label", { for: "token" }, "This server asks for its token"), field, el("button", { class: "main" }, "Go on")));
-  announce("This server asks for its token.");
-  field.focus();
-}
-
-document.addEventListener("unknown", locked);
 start();

@@ -1,1 +1,0 @@
-"""Artifacts behind HTTP."""
