@@ -57,7 +57,7 @@ PATH = (
     "export",
     "report",
 )  # floor 3
-FACES = ("words", "given", "transfer", "demo", "serving", "studio", "arguments", "cli")  # floor 4
+FACES = ("words", "given", "transfer", "demo", "serving", "studio", "listing", "arguments", "cli")  # floor 4
 ALONE = {"predict"}  # runs where an artifact is used: of the path it needs nothing
 LINES = 300
 START = 0.2  # CPU seconds

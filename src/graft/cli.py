@@ -12,7 +12,7 @@ from typing import Any
 
 from graft import words
 from graft.arguments import parse
-from graft.core.errors import DataError, GraftError, PlanError, nearest
+from graft.core.errors import DataError, GraftError, PlanError
 from graft.given import first, noun
 
 STEPS = ("load", "rank", "plan", "search", "adapt", "verify", "export")  # whose result is a noun for the next
@@ -162,37 +162,15 @@ def _serve(a: argparse.Namespace) -> None:
 
 
 def _list(a: argparse.Namespace) -> None:
-    from graft.core.shelf import SHELVES, names, take
+    from graft.listing import listed
 
-    if a.shelf is None:
-        entries: list[dict[str, Any]] = [{"name": shelf} for shelf in ("backbones", *SHELVES)]
-    elif a.shelf not in (shelves := ("backbones", *SHELVES)):
-        raise PlanError(
-            f"There is no shelf {a.shelf!r}.{nearest(a.shelf, shelves)} The shelves are {', '.join(shelves)}."
-        )
-    elif a.shelf == "backbones":
-        kinds = names("modalities")
-        known = [b for kind in kinds for source in names("sources") for b in take("sources", source).catalog(kind)]
-        entries = [
-            {"name": b.id, "for": b.modality, "family": b.family, "imagenet": b.accuracy, "license": b.license,
-             "note": b.note}
-            for b in known
-        ]  # fmt: skip
-    else:
-        entries = [{"name": name, "what": _first_line(a.shelf, name)} for name in names(a.shelf)]
+    entries = listed(a.shelf)
     width = max((len(entry["name"]) for entry in entries), default=0)
     lines = [
         "  ".join([entry["name"].ljust(width), *(str(v) for k, v in entry.items() if k != "name" and v)])
         for entry in entries
     ]
     _show(a, entries, "\n".join(lines))
-
-
-def _first_line(shelf: str, name: str) -> str:
-    """A file's first sentence, read from its text: importing it may load torch."""
-    from graft.core.shelf import ROOT
-
-    return (ROOT / shelf / f"{name}.py").read_text(encoding="utf-8").split("\n", 1)[0].strip('" ')
 
 
 def _cache(a: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -176,7 +176,8 @@ def serve(port: int, show: Callable[[str], Any] = webbrowser.open) -> None:
         if sys.stdout.isatty():
             show(url)
         settings = uvicorn.Config(app(known), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-        uvicorn.Server(settings).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(settings).run(sockets=[listening])
 
 
 @contextmanager

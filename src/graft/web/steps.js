@@ -113,7 +113,7 @@ function ranking(view, known, { go }) {
       const bar = el("span", { class: "bar" });
       bar.style.setProperty("--share", one.share);
       return el("label", {}, el("input", { type: "radio", name: "backbone", value: one.id, checked: view.backbone ? view.backbone === one.id : !at }),
-        el("span", { class: "bars" }, el("span", { class: at ? "" : "strong" }, el("span", { class: "row" }, el("span", { class: "name" }, one.id), el("span", { class: "value" }, one.shown)), el("span", { class: "track", "aria-hidden": "true" }, bar))),
+        el("span", { class: at ? "starting" : "starting strong" }, el("span", { class: "name" }, one.id), el("span", { class: "value" }, one.shown), el("span", { class: "track", "aria-hidden": "true" }, bar)),
         el("span", { class: "hint" }, one.facts));
     })),
     el("p", {}, el("button", { class: view.jobs.plan.state === "done" ? "" : "main", id: "make-plan" }, "Make a plan")));
@@ -143,9 +143,16 @@ function plan(view, known, { go }) {
 function work(view) {
   if (!view.training) return null;
   const { nets, compared, metric } = view.training;
+  if (view.jobs.transfer.state === "done") {
+    const longest = nets.reduce((a, b) => (b.epochs.length > a.epochs.length ? b : a), { epochs: [] });
+    return [
+      el("p", {}, `${nets.length} networks learned, and these were compared: ${compared.join(", ")}.`),
+      longest.epochs.length > 1 ? el("details", {}, el("summary", {}, `How ${longest.name} learned`), curve(longest.epochs, metric)) : null,
+    ];
+  }
   const now = nets.at(-1);
   return [
-    now ? el("p", {}, view.jobs.transfer.state === "running" ? "Learning now: " : "Learned last: ", el("strong", {}, now.name), now.epochs.length ? `, round ${now.epochs.length}, ${metric} on validation ${now.epochs.at(-1)[2].toFixed(3)}` : "") : el("p", { class: "calm" }, "Preparing…"),
+    now ? el("p", {}, "Learning now: ", el("strong", {}, now.name), now.epochs.length ? `, round ${now.epochs.length}, ${metric} on validation ${now.epochs.at(-1)[2].toFixed(3)}` : "") : el("p", { class: "calm" }, "Preparing…"),
     now && now.epochs.length > 1 ? curve(now.epochs, metric) : null,
     compared.length ? el("p", {}, `Compared so far: ${compared.join(", ")}.`) : null,
   ];
