@@ -17,6 +17,7 @@ from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
+from graft.core.events import tell
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Cost, Epoch, Form, Part, Phase, Plan, Run, Task
@@ -135,6 +136,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
     head.start(chain.network.head, raw_train.targets)
     history, untrained = list(at.history), set(at.untrained)
     log.info("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)
+    tell("training", strategy=plan.strategy, backbone=plan.backbone.id, seed=seed, pretrained=plan.pretrained)
     form, written = form_here(plan.form), time.monotonic()
     for index, phase in enumerate(plan.phases):
         if index < at.phase:
@@ -289,6 +291,7 @@ def _tuned(
         if epoch.epoch:
             words = (epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
             log.info("phase %d epoch %d: loss %.3f, validation %.3f", *words)
+            tell("epoch", phase=epoch.phase, epoch=epoch.epoch, loss=epoch.loss, score=epoch.val_score)
         elif epoch.val_score == epoch.val_score:  # a contrastive phase has none yet
             log.info("phase %d before its first step: validation %.3f", epoch.phase, epoch.val_score)
         yield epoch

@@ -121,6 +121,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _out(demo)
     demo.add_argument("--seed", type=_seed, default=0)
+    studio = command("studio", "the whole path in a browser, on this machine alone")
+    studio.add_argument("--port", type=_port, default=8642, help="0 takes a free one (default 8642)")
     cache = command("cache", "what the home holds, by kind, and how to empty it")
     cache.add_argument("--clear", metavar="KIND", help="remove features, weights, runs, results, files or all")
     cache.add_argument(
@@ -200,6 +202,12 @@ def _kept(one: argparse.ArgumentParser) -> None:
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more, below 2^63")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, from 0 to 65535")
     return int(text)
 
 

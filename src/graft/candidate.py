@@ -7,6 +7,7 @@ import numpy as np
 
 from graft.build import build, examples, find, remarks, suited, views
 from graft.core import figures
+from graft.core.events import tell
 from graft.core.examples import Suspect, kept_apart, look_at
 from graft.core.nouns import Backbone, Evidence, Form, Loading, Part, StageProbe, Task
 from graft.core.shelf import function, take
@@ -77,6 +78,7 @@ class Candidate:
         others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
         self.used, self.features = len(part), x
+        tell("measured", backbone=self.backbone.id, score=self.scores["probe"], examples=len(part))
 
     def compare(self, task: Task, seed: int) -> None:
         """Whom the last stage's features tell apart, and how far the validation part lies from the training part."""

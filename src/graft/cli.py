@@ -66,10 +66,10 @@ def _plan(a: argparse.Namespace) -> None:
     chosen = plan(task, evidence, a.strategy, budget, a.regularize)
     if not a.explain:
         return _show(a, chosen, explain(chosen))
-    others = considered(task, evidence, budget, a.regularize)
-    proof = f"Proving it (graft verify) is expected to take about {foreseen(task, chosen, budget):.0f} s."
+    others, seconds = considered(task, evidence, budget, a.regularize), foreseen(task, chosen, budget)
+    proof = f"Proving it (graft verify) is expected to take about {seconds:.0f} s."
     text = f"{explain(chosen)}\n  {proof}\n\n{words.plans(chosen, others)}"
-    return _show(a, {"chosen": chosen, "considered": others}, text)
+    return _show(a, {"chosen": chosen, "considered": others, "proof": seconds}, text)
 
 
 def _search(a: argparse.Namespace) -> None:
@@ -178,6 +178,12 @@ def _predict(a: argparse.Namespace) -> None:
     _show(a, result, "\n".join(words.answer(one) for one in result if "error" not in one))
     if all("error" in one for one in result):
         raise DataError("Nothing could be answered." if result else "There was nothing to answer for.")
+
+
+def _studio(a: argparse.Namespace) -> None:
+    from graft.studio.app import serve
+
+    serve(a.port)
 
 
 def _serve(a: argparse.Namespace) -> None:
@@ -302,8 +308,7 @@ def _report_progress(a: argparse.Namespace) -> None:
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "transfer": _transfer, "load": _load, "rank": _rank, "plan": _plan, "search": _search, "adapt": _adapt,
     "verify": _verify, "report": _report, "export": _export, "merge": _merge, "predict": _predict, "serve": _serve,
-    "list": _list, "demo": _demo,
-    "cache": _cache,
+    "studio": _studio, "list": _list, "demo": _demo, "cache": _cache,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import numpy as np
 
 from graft.adapt import logits
 from graft.core import figures, home
+from graft.core.events import tell
 from graft.core.nouns import Cost, Part, Row, Run, Task
 from graft.core.shelf import take
 from graft.model import stats
@@ -77,6 +78,7 @@ def entry(
     score, low, high = stats.interval(outcomes, test.share, shares=bounded, **test.how)
     if bounded:  # pseudo-values reach beyond
         low, high = max(low, 0.0), min(high, 1.0)
+    tell("compared", name=name)
     return Entry(Row(name, score, low, high, validation, cost=cost, **more), answers, outcomes, again)
 
 

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 import graft
-from graft.serving import answers, described
+from graft.serving import answers, described, page
 from graft.serving.asking import examples
 from graft.serving.door import OPEN, Door, until_gone
 from graft.serving.limits import Refused, Room, Settings
@@ -49,7 +49,7 @@ def app(folders: Sequence[str | os.PathLike[str]], settings: Settings = Settings
     made.add_middleware(Door, room=room, metrics=metrics, log=log)
     made.add_exception_handler(HTTPException, _refused)
     _routes(made, models)
-    # The page's routes are included here: made.include_router(page.router(models))
+    made.include_router(page.router(models))
     if settings.token:
         plain = made.openapi
         made.openapi = cache(lambda: described.secured(plain(), OPEN))  # type: ignore[method-assign]

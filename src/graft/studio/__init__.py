@@ -1,0 +1,1 @@
+"""The whole path in a browser, for people who do not program: `graft studio`."""
