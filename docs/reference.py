@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-SECTION = re.compile(r"^(Args|Raises|Example|Shape|Range|Returns|Yields):\s*", re.MULTILINE)
+SECTION = re.compile(r"^(Args|Raises|Example|Shape|Range|Returns|Yields):[ \t]*\n?", re.MULTILINE)
 Tree = ast.Module | ast.ClassDef
 Definition = ast.FunctionDef | ast.ClassDef
 
@@ -73,16 +73,19 @@ def commands(package: Path) -> str:
     found = next(action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     text = ["# Command line", top.description or "", "`graft COMMAND --help` shows the same."]
     for name, one in found.choices.items():
-        rows = [f"| {spelt(action)} | {cell(action.help or '')} |" for action in one._actions if action.dest != "help"]
-        text += [f"## graft {name}", f"{one.description}.", "\n".join(["| | |", "|---|---|", *rows])]
+        given = sorted((a for a in one._actions if a.dest != "help"), key=lambda a: bool(a.option_strings))
+        rows = [f"| {spelt(action)} | {cell(action.help or '')} |" for action in given]
+        said = (one.description or "").strip()
+        text += [f"## graft {name}", f"{said[:1].upper()}{said[1:]}.", "\n".join(["| | |", "|---|---|", *rows])]
     return "\n\n".join(text)
 
 
 def spelt(action: argparse.Action) -> str:
     """An option or argument as it is typed."""
     value = action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper()
+    value += " …" if action.nargs == "+" else ""
     given = "" if action.nargs == 0 else f" {value}"
-    return ", ".join(f"`{option}{given}`" for option in action.option_strings) or f"`{value}`"
+    return cell(", ".join(f"`{option}{given}`" for option in action.option_strings) or f"`{value}`")
 
 
 def shelf(package: Path, name: str) -> Iterator[tuple[str, str]]:
