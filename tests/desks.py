@@ -1,6 +1,7 @@
 """The files that a page supposes its reader to have: small ones, under the names that the page uses."""
 
 import csv
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
+import graft
+from graft.core.home import folder
 from graft.data import toys
+from pages import SECONDS
 from photos import photos as drawn
 
 WORDS = ("yes", "no")
@@ -20,6 +24,15 @@ def photos(desk: Path) -> None:
     drawn(desk / "photos", classes=3, each=20)
     drawn(desk / "drawings", classes=3, each=24, seed=5)
     next((desk / "photos").glob("*/*.jpg")).rename(desk / "new.jpg")
+
+
+def shipped(desk: Path) -> None:
+    """The same, and the model that `graft transfer photos/ --out model` makes of them; made once in a home."""
+    photos(desk)
+    kept = folder("results", "docs") / "model"
+    if not kept.exists():
+        graft.transfer(desk / "photos", backbones=["tiny/shapes"], budget=graft.Budget(float(SECONDS[:-1])), out=kept)
+    shutil.copytree(kept, desk / "model")
 
 
 def clips(desk: Path) -> None:
@@ -78,5 +91,6 @@ def table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
 DESKS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(("README.md", "docs/search.md", "docs/explanation/when-not.md"), photos),
     **{f"docs/how-to/{name}.md": photos for name in ("freeze", "domain", "local-weights", "add-strategy")},
+    **dict.fromkeys(("docs/how-to/deploy.md", "docs/how-to/export.md"), shipped),
     "docs/audio.md": clips, "docs/signal.md": recordings, "docs/text.md": texts, "docs/vector.md": cells,
 }  # fmt: skip

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def known() -> set[str]:
 def followed(page: Path) -> None:
     """Run a page in the current folder."""
     names: dict = {"__name__": "__main__"}
-    said, started = "", list[subprocess.Popen]()
+    said, started = "", list[int]()
     try:
         for kind, file, text in blocks(page):
             if kind == "python" and file:
@@ -64,14 +65,14 @@ def followed(page: Path) -> None:
             elif kind == "python":
                 said = seen(lambda text=text: exec(compile(text, page.name, "exec"), names))
             elif kind == "sh":
-                said = "".join(typed(line, started) for line in lines(text))
+                said = typed(text, started)
             elif kind == "text":
                 missing = unsaid(text, said)
                 assert not missing, f"{page.name} promises {missing!r}; what came was\n{said}"
     finally:
-        for process in started:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+        for group in started:  # servers that a page leaves running
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
 
 
 def lines(text: str) -> list[str]:
@@ -88,31 +89,37 @@ def seen(what) -> str:
     return screen.getvalue()
 
 
-def typed(line: str, started: list[subprocess.Popen]) -> str:
-    """What a line of a shell prints. Commands of graft alone run in this process: another costs seconds to start."""
-    command, _, place = line.partition(" > ")
-    if PLAIN.fullmatch(command):
-        words, answer, status = brisk(shlex.split(command)[1:]), io.StringIO(), list[int]()
-
-        def ask() -> None:
-            with contextlib.redirect_stdout(answer) if place else contextlib.nullcontext():
-                status.append(here(*words))
-
-        said = seen(ask)
-        assert status == [0], f"{line}\n{said}"
-        if place:
-            Path(place.strip()).write_text(answer.getvalue(), encoding="utf-8")
-        return said
+def typed(text: str, started: list[int]) -> str:
+    """What a block of a shell prints. Commands of graft alone run in this process: another costs seconds to start."""
+    if all(PLAIN.fullmatch(line.partition(" > ")[0]) for line in lines(text)):
+        return "".join(asked(line) for line in lines(text))
     environment = {**os.environ, "PATH": f"{tools()}{os.pathsep}{os.environ['PATH']}"}
-    if line.endswith("&"):
-        run, log = ["bash", "-c", f"exec {line[:-1]}"], Path(".log").open("ab")
-        started.append(subprocess.Popen(run, stdout=log, stderr=log, env=environment, start_new_session=True))
-        log.close()
-        return ""
-    run = ["bash", "-c", line]
-    done = subprocess.run(run, capture_output=True, text=True, env=environment, timeout=300, check=False)
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as screen:  # a pipe would stay open as long as what ends in &
+        shell = subprocess.Popen(
+            ["bash", "-euc", text], stdout=screen, stderr=screen, env=environment, start_new_session=True
+        )
+        started.append(shell.pid)
+        status = shell.wait(300)
+        screen.seek(0)
+        said = screen.read()
+    assert status == 0, f"{text}\n{said}"
+    return said
+
+
+def asked(line: str) -> str:
+    """What one command of graft prints."""
+    command, _, place = line.partition(" > ")
+    answer, status = io.StringIO(), list[int]()
+
+    def ask() -> None:
+        with contextlib.redirect_stdout(answer) if place else contextlib.nullcontext():
+            status.append(here(*brisk(shlex.split(command)[1:])))
+
+    said = seen(ask)
+    assert status == [0], f"{line}\n{said}"
+    if place:
+        Path(place.strip()).write_text(answer.getvalue(), encoding="utf-8")
+    return said
 
 
 def tools() -> Path:
