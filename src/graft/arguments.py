@@ -82,6 +82,15 @@ def parser() -> argparse.ArgumentParser:
         help="files, folders, tables of such; texts as they are; - reads one from standard input",
     )
     predict.add_argument("--path", help="a table's column of paths")
+    serve = command("serve", "answer over HTTP with one or several artifacts")
+    serve.add_argument("artifacts", metavar="DIR", nargs="+", help="artifacts' folders, each served under its name")
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen at (default: this machine alone)")
+    serve.add_argument("--port", type=int, choices=range(65536), default=8000, metavar="PORT", help="default 8000")
+    serve.add_argument("--token", default=os.environ.get("GRAFT_TOKEN", ""), help="which requests show; or GRAFT_TOKEN")
+    serve.add_argument("--max-batch", type=_count, default=32, metavar="N", help="examples at once (default 32)")
+    serve.add_argument(
+        "--max-wait-ms", type=_count, default=5, metavar="MS", help="that a batch waits for more at most (default 5)"
+    )
     listing = command("list", "what is on a shelf: " + "backbones, strategies, scores, sources, …")
     listing.add_argument("shelf", metavar="SHELF", nargs="?", help="by default the shelves are listed")
     demo = command("demo", "the whole path on real data and weights, fetched with pip")

@@ -147,6 +147,13 @@ def _predict(a: argparse.Namespace) -> None:
         raise DataError("Nothing could be answered." if result else "There was nothing to answer for.")
 
 
+def _serve(a: argparse.Namespace) -> None:
+    from graft.serving.limits import Settings
+    from graft.serving.run import serve
+
+    serve(a.artifacts, Settings(a.host, a.port, a.token, a.max_batch, a.max_wait_ms / 1000))
+
+
 def _list(a: argparse.Namespace) -> None:
     from graft.core.shelf import SHELVES, names, take
 
@@ -283,7 +290,8 @@ def _report_progress(a: argparse.Namespace) -> None:
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "transfer": _transfer, "load": _load, "rank": _rank, "plan": _plan, "search": _search, "adapt": _adapt,
-    "verify": _verify, "export": _export, "predict": _predict, "list": _list, "demo": _demo, "cache": _cache,
+    "verify": _verify, "export": _export, "predict": _predict, "serve": _serve, "list": _list, "demo": _demo,
+    "cache": _cache,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -64,16 +64,35 @@ class Predictor:
         single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or (hasattr(inputs, "dtype") and not several)
         answers: list[dict[str, Any]] = []
         found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
-        more = [self.card["trust"]] if "trust" in self.card else []
-        for shown, logits, words, novelty in self._logits(found):
-            if isinstance(logits, GraftError):
-                answers.append({"input": shown, "error": str(logits)})
-                continue
-            told = self.head.answer(logits, self.labels, *([words] if self.head.ROWS else more))
-            if novelty is not None and "unlike" in self.card:
-                told["unlike"] = novelty > self.card["unlike"]
-            answers.append({"input": shown, **told})
+        for shown, *said in self._logits(found):
+            answers.append({"input": shown, **self._told(*said)})  # type: ignore[arg-type]
         return answers
+
+    def taken(self, value: Any, check: Callable[[bytes], object] = len) -> tuple[Any, list[str]]:
+        """An example that was handed over, as `answered` takes it; never a path: a text that names a file is a text.
+
+        Args:
+            check: raises DataError where the raw bytes are not to be decoded.
+        """
+
+        def fetch() -> bytes:
+            check(raw := self._given(value))
+            return raw
+
+        return self._read(fetch)
+
+    def answered(self, taken: Sequence[tuple[Any, list[str]]]) -> list[dict[str, Any]]:
+        """One answer for each example that was taken, computed together; an "error" for what could not be read."""
+        return [self._told(*said) for said in self._said(taken)]
+
+    def _told(self, logits: np.ndarray | GraftError, words: list[str], novelty: float | None) -> dict[str, Any]:
+        if isinstance(logits, GraftError):
+            return {"error": str(logits)}
+        trust = [self.card["trust"]] if "trust" in self.card else []
+        told = self.head.answer(logits, self.labels, *([words] if self.head.ROWS else trust))
+        if novelty is not None and "unlike" in self.card:
+            told["unlike"] = novelty > self.card["unlike"]
+        return dict(told)
 
     def logits(self, items: Iterable[str]) -> np.ndarray:
         """What the network says of examples, named as a Task names them, before it is made an answer: (n, labels).
@@ -103,11 +122,17 @@ class Predictor:
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
                 read = list(pool.map(self._read, [fetch for _, fetch in chunk]))
-                good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
-                found = iter(self._compute(*zip(*good, strict=True)) if good else ())
-                for (shown, _), (fed, words) in zip(chunk, read, strict=True):
-                    said, novelty = (fed, None) if isinstance(fed, GraftError) else next(found)
-                    yield shown, said, words, novelty
+                for (shown, _), said in zip(chunk, self._said(read), strict=True):
+                    yield shown, *said
+
+    def _said(
+        self, read: Sequence[tuple[Any, list[str]]]
+    ) -> Iterator[tuple[np.ndarray | GraftError, list[str], float | None]]:
+        good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
+        found = iter(self._compute(*zip(*good, strict=True)) if good else ())
+        for fed, words in read:
+            said, novelty = (fed, None) if isinstance(fed, GraftError) else next(found)
+            yield said, words, novelty
 
     def _found(self, raw: Raw) -> list[Example]:
         """The examples that one input holds: what each is called, and what gives its raw bytes."""

@@ -12,6 +12,7 @@ LARGEST = 1e18  # of any unit: its square is still a number in single precision
 GAP = 0.1  # share of a channel's samples that may be missing and are drawn straight between their neighbours
 WINDOW = ("kaiser", 8.0)  # of the resampling filter: 80 dB down where SciPy's own is 50
 FINEST = 100_000  # largest number in the ratio of two rates that is taken as it is
+MOST = 1 << 27  # samples, of all channels, that resampling may make: a gigabyte
 SCALES = ("none", "channel", "robust", "rank")
 
 
@@ -52,12 +53,19 @@ def notch(x: np.ndarray, rate: float, frequency: float) -> np.ndarray:
 
 
 def resampled(x: np.ndarray, old: float, new: float) -> np.ndarray:
-    """The same signal at another rate, nothing folded back, its ends continued along a straight line."""
+    """The same signal at another rate, nothing folded back, its ends continued along a straight line.
+
+    Raises:
+        DataError: the rates lie too far apart.
+    """
     from scipy.signal import resample_poly
 
     if old == new:
         return x
-    ratio = Fraction(new).limit_denominator(1000) / Fraction(old).limit_denominator(1000)
+    before, after = Fraction(old).limit_denominator(1000), Fraction(new).limit_denominator(1000)
+    if not before or not 0 < x.size * after // before <= MOST:
+        raise DataError(f"A trial of {x.shape[-1]} samples at {old:g} Hz cannot be heard at {new:g} Hz.")
+    ratio = after / before
     if max(ratio.numerator, ratio.denominator) > FINEST:
         ratio = ratio.limit_denominator(1000)
     # The mean is set aside: the filter's phases differ by a ten-thousandth, and of a large offset that is a rhythm.

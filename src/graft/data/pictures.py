@@ -105,8 +105,14 @@ def look(data: bytes) -> Look:
     return Look(width, height, kind, mode, int.from_bytes(bits.tobytes(), "big"), camera)
 
 
+def pixels(data: bytes) -> int:
+    """How many pixels an image declares, by its header alone; DataError as from `decode`."""
+    with _opened(data, whole=False) as image:
+        return image.size[0] * image.size[1]
+
+
 @contextmanager
-def _opened(source: bytes | str | os.PathLike[str]) -> Iterator[ImageFile.ImageFile]:
+def _opened(source: bytes | str | os.PathLike[str], whole: bool = True) -> Iterator[ImageFile.ImageFile]:
     """An image of which only the header is read; whatever a file makes PIL stumble over becomes a DataError."""
     if REMARKS not in warnings.filters:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -117,11 +123,12 @@ def _opened(source: bytes | str | os.PathLike[str]) -> Iterator[ImageFile.ImageF
     with stream:
         plugin = _plugin(stream)
         try:
-            if plugin is PngImageFile:
+            if whole and plugin is PngImageFile:
                 plugin(stream).verify()  # the checksums, which decoding skips
                 stream.seek(0)
             image = plugin(stream)
-            _check(image, stream)
+            if whole:
+                _check(image, stream)
             yield image
         except DataError:
             raise

@@ -114,6 +114,21 @@ def look(raw: bytes) -> Look:
     return Look(round(seconds, 4), seen.rate, seen.channels, seen.format, shape, odd)
 
 
+def seconds(raw: bytes, most: float) -> float:
+    """How long a sound is by its header; a stream that does not say is read, to a little over `most` at the longest.
+
+    Raises:
+        DataError: as `decode` does, of what the header shows.
+    """
+    with opened(raw) as file:
+        count = file.frames
+        if count == UNKNOWN:
+            count = 0
+            while count <= most * file.samplerate and (read := len(file.read(BLOCK // file.channels))):
+                count += read
+        return float(count / max(1, file.samplerate))
+
+
 def similarity(sound: Sound) -> int:
     """64 bits that say where a band gains on the one below it from one stretch of time to the next.
 
