@@ -70,7 +70,7 @@ PATH = (
     "model_card",
     "report",
 )  # floor 3
-FACES = ("words", "given", "transfer", "demo", "serving", "studio", "listing", "arguments", "cli")  # floor 4
+FACES = ("words", "given", "asked", "transfer", "demo", "serving", "studio", "listing", "arguments", "cli")  # floor 4
 ALONE = {"runtime", "predict"}  # run where an artifact is used: of the path they need each other alone
 LINES = 300
 START = 0.2  # CPU seconds

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from graft import words
+from graft import asked, words
 from graft.arguments import parse
 from graft.core.errors import DataError, GraftError, PlanError
-from graft.given import first, noun
+from graft.given import noun
 
 STEPS = ("load", "rank", "plan", "search", "adapt", "verify", "export")  # whose result is a noun for the next
 
@@ -47,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load(a: argparse.Namespace) -> None:
-    task = _task(a)
+    task = asked.task(a)
     _show(a, task, words.task(task))
 
 
 def _rank(a: argparse.Namespace) -> None:
-    ranking = _ranking(a, _task(a))
+    ranking = asked.ranking(a, asked.task(a))
     _show(a, ranking, words.ranking(ranking))
 
 
@@ -61,8 +61,8 @@ def _plan(a: argparse.Namespace) -> None:
     from graft.verify import foreseen
 
     known(a.strategy, a.regularize)
-    task = _task(a)
-    evidence, budget = _evidence(a, task), _budget(a)
+    task = asked.task(a)
+    evidence, budget = asked.evidence(a, task), asked.budget(a)
     chosen = plan(task, evidence, a.strategy, budget, a.regularize)
     if not a.explain:
         return _show(a, chosen, explain(chosen))
@@ -76,27 +76,27 @@ def _search(a: argparse.Namespace) -> None:
     from graft.plan import explain
     from graft.search import search
 
-    task = _task(a)
-    plan = search(task, _evidence(a, task), _budget(a), trials=a.trials, seed=a.seed)
+    task = asked.task(a)
+    plan = search(task, asked.evidence(a, task), asked.budget(a), trials=a.trials, seed=a.seed)
     _show(a, plan, explain(plan))
 
 
 def _adapt(a: argparse.Namespace) -> None:
-    run = _run(a, _task(a))
+    run = asked.run(a, asked.task(a))
     _show(a, run, f"validation {run.score:.3f} in {run.cost.seconds:.0f} s; weights in {run.weights}")
 
 
 def _verify(a: argparse.Namespace) -> None:
     from graft.verify import verify
 
-    task = _task(a)
-    run = _run(a, task)
-    report = verify(task, run, _budget(a))
+    task = asked.task(a)
+    run = asked.run(a, task)
+    report = verify(task, run, asked.budget(a))
     if a.out:
         from graft.exhibits import gathered
         from graft.report import write
 
-        ranking = None if a.plan or a.finished else _ranking(a, task)  # which is stored by now
+        ranking = None if a.plan or a.finished else asked.ranking(a, task)  # which is stored by now
         write(gathered(task, run, report, ranking, shlex.join(["graft", *a.words])), a.out)
     _show(a, report, words.report(report))
 
@@ -116,9 +116,9 @@ def _export(a: argparse.Namespace) -> None:
     if a.to and os.path.isfile(os.path.join(a.data, "card.json")):
         return _to_hf(a, a.data)
     check_out(a.out)
-    task = _task(a)
-    run = _run(a, task)
-    report = noun(Report, a.report) if a.report else verify(task, run, _budget(a))
+    task = asked.task(a)
+    run = asked.run(a, task)
+    report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a))
     artifact = export(task, run, report, a.out, not a.no_examples, a.format)
     if a.to:
         _to_hf(a, a.out)
@@ -144,13 +144,13 @@ def _transfer(a: argparse.Namespace) -> None:
     artifact = transfer(
         a.data,
         out=a.out,
-        backbones=_ids(a),
+        backbones=asked.ids(a),
         strategy=a.strategy,
         regularizers=a.regularize,
-        budget=_budget(a),
+        budget=asked.budget(a),
         seed=a.seed,
         examples=not a.no_examples,
-        **_asked(a),
+        **asked.asked(a),
     )
     _show(a, artifact, words.artifact(artifact))
 
@@ -214,68 +214,8 @@ def _cache(a: argparse.Namespace) -> None:
     if a.limit is not None:
         freed += home.evict(home.limit(a.limit))
     kinds = home.sizes()
-    state = {"home": str(home.home()), "limit": home.limit(), "freed": freed, "bytes": kinds}
-    lines = [f"{home.home()}", *(f"  {kind:<9} {words.size(count):>9}" for kind, count in kinds.items())]
-    over = "; what was used within the last minute stays" if kinds["features"] > home.limit() else ""
-    kept = f"features are kept up to {words.size(home.limit())}{over}"
-    lines.append(f"  {'total':<9} {words.size(sum(kinds.values())):>9}   ({kept})")
-    _show(a, state, "\n".join([*lines, *([f"freed {words.size(freed)}"] if freed else [])]))
-
-
-def _task(a: argparse.Namespace) -> Any:
-    from graft.load import load
-
-    task = load(a.data, seed=a.seed, **_asked(a))
-    if not a.quiet and not (a.command == "load" and sys.stdout.isatty()):  # there it is the answer itself
-        print(words.task(task), file=sys.stderr)
-    return task
-
-
-def _asked(a: argparse.Namespace) -> dict[str, Any]:
-    """How the data are to be read, where they do not tell."""
-    names = ("modality", "head", "path", "label", "group", "time", "target", "source")
-    named = {name: getattr(a, name) for name in names}
-    return named | dict(a.read or [])
-
-
-def _ids(a: argparse.Namespace) -> list[str] | None:
-    return [id for group in a.backbone for id in group] if a.backbone else None
-
-
-def _budget(a: argparse.Namespace) -> Any:
-    from graft.core.nouns import Budget
-
-    return Budget(a.budget, params=a.max_params, latency=a.max_latency, licenses=tuple(a.license or ()))
-
-
-def _ranking(a: argparse.Namespace, task: Any) -> Any:
-    from graft.rank import rank
-
-    return rank(task, _ids(a), _budget(a), seed=a.seed)
-
-
-def _planned(a: argparse.Namespace, task: Any) -> Any:
-    from graft.plan import known, plan
-
-    known(a.strategy, a.regularize)
-    return plan(task, _evidence(a, task), a.strategy, _budget(a), a.regularize)
-
-
-def _evidence(a: argparse.Namespace, task: Any) -> Any:
-    if file := getattr(a, "ranking", None):
-        return first(file, task, _ids(a), _budget(a))
-    return _ranking(a, task)[0]
-
-
-def _run(a: argparse.Namespace, task: Any) -> Any:
-    from graft.align import align
-    from graft.core.nouns import Plan, Run
-    from graft.seeds import reseeded
-
-    if getattr(a, "finished", None):
-        return noun(Run, a.finished)
-    chosen = noun(Plan, a.plan) if a.plan else _planned(a, task)
-    return reseeded(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
+    state: dict[str, Any] = {"home": str(home.home()), "limit": home.limit(), "freed": freed, "bytes": kinds}
+    _show(a, state, words.cache(state))
 
 
 def _show(a: argparse.Namespace, result: Any, text: str) -> None:

@@ -23,7 +23,7 @@ from graft.data.dataset import content
 from graft.model.chain import Chain
 from graft.model.gaze import gaze
 from graft.occlusion import explained
-from graft.predict import spoken
+from graft.parity import spoken
 from graft.rivals import answering
 
 BATCH = 32

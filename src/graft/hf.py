@@ -227,6 +227,7 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
     return (
         f"---\nlibrary_name: {kind}\npipeline_tag: {task}\nlicense: {known}\ntags:\n- graft\n---\n\n"
         f"# {card['task']['name']}\n\n{report['sentence']}\n\nIt answers: {labels}.\n\n"
-        f"Backbone: {backbone.id}{beside}, licence {backbone.license}. Written by graft-learn {card['graft']}, and compared with what was trained.\n\n```python\n"
+        f"Backbone: {backbone.id}{beside}, licence {backbone.license}. Written by "
+        f"graft-learn {card['graft']}, and compared with what was trained.\n\n```python\n"
         f"{USE[library].replace('FOLDER', name)}\n```\n"
     )

@@ -143,10 +143,10 @@ def rebuilt(folder: str | Path, made: Sequence[Any]) -> np.ndarray:
     with torch.no_grad():
         each = [stacked([one], predictor.modality.RAGGED) for one in made]
         told = [network(**{n: torch.from_numpy(a) for n, a in one.items()}).numpy() for one in each]
-    return np.concatenate([_spoken(rows, one) for rows, one in zip(told, made, strict=True)])
+    return np.concatenate([spoken(rows, one) for rows, one in zip(told, made, strict=True)])
 
 
-def _spoken(logits: np.ndarray, prepared: Any) -> np.ndarray:
+def spoken(logits: np.ndarray, prepared: Any) -> np.ndarray:
     """Of answers for every token of an example (T, K), those for its words; others, (1, K), as they are."""
     return logits[prepared["word"] >= 0] if "word" in prepared and len(logits) == len(prepared["word"]) else logits
 

@@ -170,7 +170,7 @@ class Predictor:
         found = self._found(raw)
         if not found:
             raise DataError(f"There is no example in {raw!s}.")
-        return self.modality.pieces(found[0][1](), self.reading, self._input)
+        return self.modality.pieces(found[0][1](), self.reading, self.input)
 
     def _named(self, items: Iterable[str]) -> list[Example]:
         return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]

@@ -162,6 +162,17 @@ def _plain(value: Any) -> str:
     return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def cache(state: dict[str, Any]) -> str:
+    """What the home keeps, by kind, and how much of it."""
+    kinds: dict[str, int] = state["bytes"]
+    over = "; what was used within the last minute stays" if kinds["features"] > state["limit"] else ""
+    lines = [state["home"], *(f"  {kind:<9} {size(count):>9}" for kind, count in kinds.items())]
+    lines.append(
+        f"  {'total':<9} {size(sum(kinds.values())):>9}   (features are kept up to {size(state['limit'])}{over})"
+    )
+    return "\n".join([*lines, *([f"freed {size(state['freed'])}"] if state["freed"] else [])])
+
+
 def size(count: int) -> str:
     """Bytes in a unit that reads well."""
     for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
