@@ -70,7 +70,7 @@ def transfer(
     command = again(
         data, backbones, strategy, regularizers, budget, seed, {"modality": modality, "head": head, **asked}
     )
-    write(gathered(task, run, report, ranking, command), out)
+    write(gathered(task, run, report, ranking, command, examples), out)
     log.info("%s", words.rows(report))
     if (spent := time.perf_counter() - began) > LATE * budget.seconds:
         log.warning("This took %.0f s, more than the %.0f s that were asked for.", spent, budget.seconds)
