@@ -17,7 +17,7 @@ STEEP = 0.01  # gain of a share that twice the labels must promise to be worth a
 
 def answer(report: Report, shown: Exhibits) -> str:
     """Did it help, in a line."""
-    return HEADS[report.verdict if shown.pretrained or report.verdict == "negative" else "blank"]
+    return HEADS[report.verdict if shown.pretrained else "blank"]
 
 
 def advice(report: Report, shown: Exhibits) -> list[str]:
@@ -30,7 +30,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         some = several if len(report.suspects) > 1 else f"{shown.word[0]} whose label is"
         told.append(f"Look at the {some} probably wrong, below.")
     worse = [one.name for one in report.slices if one.gain[2] < 0]
-    if worse:
+    if worse and report.ships == "adapted":
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
     if shown.alikes:
         told.append(

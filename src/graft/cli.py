@@ -163,7 +163,7 @@ def _predict(a: argparse.Namespace) -> None:
 
 
 def _list(a: argparse.Namespace) -> None:
-    from graft.core.shelf import SHELVES, names, take
+    from graft.core.shelf import SHELVES, first_line, names, take
 
     if a.shelf is None:
         entries: list[dict[str, Any]] = [{"name": shelf} for shelf in ("backbones", *SHELVES)]
@@ -180,20 +180,13 @@ def _list(a: argparse.Namespace) -> None:
             for b in known
         ]  # fmt: skip
     else:
-        entries = [{"name": name, "what": _first_line(a.shelf, name)} for name in names(a.shelf)]
+        entries = [{"name": name, "what": first_line(a.shelf, name)} for name in names(a.shelf)]
     width = max((len(entry["name"]) for entry in entries), default=0)
     lines = [
         "  ".join([entry["name"].ljust(width), *(str(v) for k, v in entry.items() if k != "name" and v)])
         for entry in entries
     ]
     _show(a, entries, "\n".join(lines))
-
-
-def _first_line(shelf: str, name: str) -> str:
-    """A file's first sentence, read from its text: importing it may load torch."""
-    from graft.core.shelf import ROOT
-
-    return (ROOT / shelf / f"{name}.py").read_text(encoding="utf-8").split("\n", 1)[0].strip('" ')
 
 
 def _cache(a: argparse.Namespace) -> None:

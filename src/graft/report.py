@@ -71,7 +71,7 @@ def page(report: Report, shown: Exhibits) -> str:
 
 
 def _verdict(report: Report, shown: Exhibits) -> str:
-    kind = report.verdict if shown.pretrained or report.verdict == "negative" else "inconclusive"
+    kind = report.verdict if shown.pretrained else "inconclusive"
     return (
         f'<header><h1>{_safe(shown.name)} · graft report</h1></header><main class="verdict {kind}">'
         f'<p class="answer">{_safe(answer(report, shown))}</p><p>{_safe(report.sentence)}</p>'

@@ -79,7 +79,7 @@ def room(axes: "Axes", least: float, most: float, share: float = 0.22) -> None:
 
 def above(axes: "Axes", y: float, said: str) -> None:
     """A name over its row of the picture: beside it, long ones would leave no room on a phone."""
-    axes.annotate(said, (0, y), xycoords=("axes fraction", "data"), xytext=(0, 9), textcoords="offset points")
+    axes.annotate(said, (0, y), xycoords=("axes fraction", "data"), xytext=(0, 10), textcoords="offset points")
 
 
 def beside(axes: "Axes", x: float, y: float, said: str) -> None:
