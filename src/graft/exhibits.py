@@ -183,7 +183,7 @@ def _map(task: Task, run: Run, row: Row, part: Part) -> tuple[tuple[Dot, ...], s
     answers = answered(task, row, seen)[0].argmax(1).tolist()
     truths = answers if head.KIND == "groups" else seen.targets
     return tuple(
-        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))  # type: ignore[arg-type]
+        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))
         for (a, b), t, s in zip(flat, truths, answers, strict=True)
     ), how
 
