@@ -242,7 +242,7 @@ def test_any_score_and_any_kind_of_example_has_its_page(metric: str) -> None:
         notes=(HOSTILE,),
         slices=tuple(Slice(f"{HOSTILE}{at}", 5, 0.5, 0.4, metric, (0.1, -0.1, 0.2)) for at in range(2)),
     )
-    shown = replace(shown, name=HOSTILE, outputs=(HOSTILE, "dog"), word=(HOSTILE, HOSTILE), backbone=HOSTILE)
+    shown = replace(shown, name=HOSTILE, outputs=(HOSTILE, "dog"), backbone=HOSTILE)
     made = page(report, shown)
     assert "<img src=x" not in made
     assert {tag for tag, _ in Tags(made).found} & {"script", "iframe"} == set()
