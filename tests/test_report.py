@@ -221,7 +221,7 @@ def test_the_first_line_is_the_answer(verdict: str, ships: str, pretrained: bool
     made = page(report, shown)
     Tags(made)
     assert made.index(says) < made.index("A sentence.") < made.index("What was compared")
-    assert ("What ships in this folder is" in made) == (ships != "adapted")
+    assert ("the better one here: use that." in made) == (ships != "adapted")
     missing = ("ranking", "stages", "confusion", "calibration", "mistakes", "looks", "map", "groups", "scatter", "harm")
     assert [name for name in missing if f'id="{name}"' in made] == []  # nothing to say: left out
 

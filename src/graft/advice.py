@@ -49,8 +49,8 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
 
 
 def _ship(report: Report, shown: Exhibits) -> str:
-    if report.ships == "adapted":
-        if report.verdict == "positive":
-            return "Use the model in this folder: it is the adapted network."
-        return "You may use the model in this folder, the adapted network, but do not count on a gain."
-    return f"What ships in this folder is “{called(report.ships, shown)}”, the better one here: use that."
+    if report.ships != "adapted":
+        return f"What ships is “{called(report.ships, shown)}”, the better one here: use that."
+    if report.verdict == "positive":
+        return "What ships is the adapted network: use that."
+    return "You may use what ships, the adapted network, but do not count on a gain."
