@@ -118,8 +118,8 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
                 _confused(report, shown))  # fmt: skip
     yield drawn("scatter", "Answers beside the truth", "On the dotted line an answer is exactly right.", charts.scatter)
-    yield drawn("groups", "The groups that were found", "Nobody named them; their own words do.", None,
-                _table(("group", many, "words"), shown.groups))  # fmt: skip
+    yield drawn("groups", "The groups that were found", "Nobody named them.", None,
+                _table(("group", many, "its words"), shown.groups))  # fmt: skip
     yield drawn("calibration", "Can its confidence be believed?", _calibrated(report, many), charts.calibration)
     yield drawn("mistakes", "Its surest mistakes" if not shown.pairs else "Where it is furthest off",
                 _mistaken(shown), None, gallery(shown.mistakes))  # fmt: skip
