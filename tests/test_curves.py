@@ -9,12 +9,13 @@ import pytest
 
 import graft
 from graft.adapt import logits
+from graft.charts import labels
 from graft.core.codec import from_json, to_json
+from graft.core.exhibits import Exhibits
 from graft.core.nouns import Budget, Phase, Report, Row
 from graft.curve import charted
 from graft.features import Count
 from graft.model import curves
-from graft.report import _labels, pictures
 
 SIZES = [25, 50, 100, 200, 400, 800]
 
@@ -135,13 +136,11 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     adapted = Row("adapted", 0.75, 0.6, 0.9, 0.8, transfers=True)
     shown = charted(task, run, report, part, share, [(adapted, right[None] + 0.0), *rows], 0)
     over_folds = tuple(replace(row, score=0.123) for row in (adapted, *(row for row, _ in rows)))
-    picture = pictures(ranking, chosen, replace(shown, rows=over_folds, folds=5), tmp_path)[-1]
-    drawn = _labels(ranking, chosen, replace(shown, rows=over_folds, folds=5)).axes[0]
+    beside = Exhibits(task.name, "image", task.head, ("photo", "photos"), task.outputs, {}, "tiny/shapes", True, "auto")
+    drawn = labels(replace(shown, rows=over_folds, folds=5), beside).axes[0]
     heights = {line.get_label(): line.get_ydata()[-1] for line in drawn.lines if line.get_marker() == "D"}
-    assert heights == {"adapted": 75.0}  # on the test part, as the curve is
-    assert drawn.get_ylabel() == "% accuracy on 12 test examples"
-    assert picture.name == "labels.png"
-    assert picture.stat().st_size > 5000
+    assert heights == {"adapted (transfer)": 75.0}  # on the test part, as the curve is
+    assert drawn.get_ylabel() == "% accuracy, 12 photos"
     phase = Phase(train=("head", "stages[0:]"), steps=3, backbone_lr=1.0, stored=False, batch_stats=True)
     grown = graft.adapt(task, replace(chosen, phases=(phase,), pretrained=False))
     rows[1] = (replace(rows[1][0], run=grown.key), rows[1][1])

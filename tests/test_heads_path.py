@@ -16,13 +16,14 @@ import graft
 from command import cli, here
 from graft import words
 from graft.adapt import finished, logits
+from graft.charts import ladder, ranking, stages
 from graft.core import figures
 from graft.core.codec import from_dict
+from graft.core.exhibits import Candidate, Exhibits, Stage, Step
 from graft.core.nouns import Budget, Cost, Evidence, Report, Row, StageProbe
 from graft.core.shelf import take
 from graft.model.wordwise import by_row, complete, within
 from graft.plan import explain
-from graft.report import pictures
 from graft.rivals import Asked, described, fitted
 from photos import draw, encode
 
@@ -389,7 +390,7 @@ def test_auto_says_what_there_is(tiny_home, photos, head, per_class, score, metr
 @pytest.mark.parametrize(
     ("metric", "scores"), [("r2", (-0.4, 0.3, 0.6)), ("mae", (-900.0, -43.0, -40.0)), ("micro_f1", (0, 0.4, 1))]
 )
-def test_pictures_of_any_score(home, tmp_path, metric, scores) -> None:
+def test_pictures_of_any_score(home, metric, scores) -> None:
     rows = tuple(
         Row(name, score, score - 0.3 * abs(score) - 0.01, score + 0.3 * abs(score) + 0.01, score, cost=Cost(1, 1))
         for name, score in zip(("trivial", "columns", "adapted"), scores, strict=True)
@@ -400,14 +401,21 @@ def test_pictures_of_any_score(home, tmp_path, metric, scores) -> None:
     backbone = graft.find("blank/mlp")
     curve = tuple(StageProbe(f"s{k}", score, 0.1, 0.1, 4) for k, score in enumerate(scores))
     evidence = Evidence(backbone, {"probe": scores[-1]}, curve, 9, 9)
-    ranking = graft.Ranking(
+    ranked = graft.Ranking(
         "t", (evidence, replace(evidence, scores={"probe": scores[0]})), random=scores[1], metric=metric
     )
-    phase = graft.Phase(train=("head",), solver="exact")
-    made = pictures(ranking, graft.Plan(backbone, "regression", "linear_probe", (phase,)), report, tmp_path)
-    for picture in made:
-        with Image.open(picture) as opened:
-            assert opened.size[0] > 400
-    told = words.report(report) + words.ranking(ranking)
+    beside = Exhibits(
+        "t", "vector", "regression", ("row", "rows"), ("y",), {}, "blank/mlp", False, "linear_probe",
+        ranking=(Candidate("blank/mlp", scores[-1], 0.1, ""), Candidate("other", scores[0], 0.1, "")),
+        stages=tuple(Stage(f"s{k}", score, 0.1) for k, score in enumerate(scores)), steps=(Step("head", 3, 3),),
+    )  # fmt: skip
+    unit = -1.0 if metric == "mae" else 100.0 if metric == "micro_f1" else 1.0  # errors without their sign, shares in %
+    bars = [bar.get_width() for bar in ladder(report, beside).axes[0].patches]
+    np.testing.assert_allclose(sorted(bars), sorted(unit * score for score in scores))
+    dots = [line.get_xdata()[0] for line in ranking(report, beside).axes[0].lines if line.get_marker() == "o"]
+    assert dots == pytest.approx([unit * scores[-1], unit * scores[0]])
+    (curve,) = [line.get_ydata() for line in stages(report, beside).axes[0].lines if line.get_marker() == "o"]
+    assert list(curve) == pytest.approx([unit * score for score in scores])
+    told = words.report(report) + words.ranking(ranked)
     assert ("%" in told) == (metric == "micro_f1")
     assert "--" not in told

@@ -38,7 +38,7 @@ def test_transfer_writes_one_json_object_and_an_artifact(walked):
     artifact, out, _ = walked
     assert artifact["verdict"] in ("positive", "inconclusive", "negative")
     assert artifact["parity"] <= 1e-4
-    assert {"card.json", "weights.safetensors", "model.onnx", "ranking.png", "stages.png", "verdict.png"} <= {
+    assert {"card.json", "weights.safetensors", "model.onnx", "report.html", "report.json", "MODEL_CARD.md"} <= {
         entry.name for entry in out.iterdir()
     }
     assert not [entry for entry in out.iterdir() if entry.suffix in (".pkl", ".pt", ".pth", ".bin")]

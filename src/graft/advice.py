@@ -17,7 +17,7 @@ STEEP = 0.01  # gain of a share that twice the labels must promise to be worth a
 
 def answer(report: Report, shown: Exhibits) -> str:
     """Did it help, in a line."""
-    return HEADS[report.verdict if shown.pretrained or report.verdict == "negative" else "blank"]
+    return HEADS[report.verdict if shown.pretrained else "blank"]
 
 
 def advice(report: Report, shown: Exhibits) -> list[str]:
@@ -30,7 +30,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         some = several if len(report.suspects) > 1 else f"{shown.word[0]} whose label is"
         told.append(f"Look at the {some} probably wrong, below.")
     worse = [one.name for one in report.slices if one.gain[2] < 0]
-    if worse:
+    if worse and report.ships == "adapted":
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
     if shown.alikes:
         told.append(
@@ -49,8 +49,8 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
 
 
 def _ship(report: Report, shown: Exhibits) -> str:
-    if report.ships == "adapted":
-        if report.verdict == "positive":
-            return "Use the model in this folder: it is the adapted network."
-        return "You may use the model in this folder, the adapted network, but do not count on a gain."
-    return f"What ships in this folder is “{called(report.ships, shown)}”, the better one here: use that."
+    if report.ships != "adapted":
+        return f"What ships is “{called(report.ships, shown)}”, the better one here: use that."
+    if report.verdict == "positive":
+        return "What ships is the adapted network: use that."
+    return "You may use what ships, the adapted network, but do not count on a gain."

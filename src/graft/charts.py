@@ -38,7 +38,7 @@ def rung(row: Row) -> int:
 def ladder(report: Report, shown: Exhibits) -> Figure:
     """What was compared, from guessing to transfer, with 95 % intervals."""
     rows = sorted(report.rows, key=lambda row: (-rung(row), row.name))
-    made, axes = figure(0.7 + 0.56 * len(rows))
+    made, axes = figure(0.7 + 0.58 * len(rows))
     ends = [_size(end, report) for row in rows for end in (row.low, row.high, row.score)]
     share = figures.is_share(report.metric)
     least, most = (0.0, 100.0) if share else (min(0.0, *ends), max(0.0, *ends))
@@ -47,7 +47,7 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         low, high = sorted(_size(end, report) for end in (row.low, row.high))
         bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
         colour = ACCENT if row.name == report.ships else SOFT
-        axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.4, error_kw={"elinewidth": 1})
+        axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.32, error_kw={"elinewidth": 1})
         state = {"unfinished": ", not done", "diverged": ", diverged"}.get(row.state, "")
         above(axes, place, called(row.name, shown) + state)
         beside(axes, max(high, score, 0.0), place, figures.score(row.score, report.metric))
@@ -99,7 +99,7 @@ def stages(report: Report, shown: Exhibits) -> Figure | None:
         axes.axvline(first - 0.5, color=ACCENT, linewidth=2)
     axes.margins(y=0.15)
     axes.set_xlim(-0.5, depth - 0.5)
-    axes.set_xticks(range(depth), [stage.name for stage in curve], rotation=30, ha="right")
+    axes.set_xticks(range(depth), [_end(stage.name) for stage in curve], rotation=30, ha="right")
     axes.set_ylabel(_metric(report))
     return made
 
@@ -156,7 +156,7 @@ def labels(report: Report, shown: Exhibits) -> Figure | None:
     axes.set_xticks([point.labels for point in curve.transfer], [str(point.labels) for point in curve.transfer])
     axes.minorticks_off()
     axes.set_xlabel("labelled training examples")
-    axes.set_ylabel(_metric(report))
+    axes.set_ylabel(f"{_metric(report)}, {curve.n_test} {shown.word[1]}")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return made
 
@@ -189,7 +189,7 @@ def confusion(report: Report, shown: Exhibits) -> Figure | None:
 
 def calibration(report: Report, shown: Exhibits) -> Figure | None:
     """How often answers of each confidence are right, before and after the temperature."""
-    if len(shown.after) < 2:
+    if not shown.after:
         return None
     made, axes = figure(3.2)
     axes.plot([0, 100], [0, 100], color=MUTED, linestyle=":", label="as sure as right")
@@ -263,6 +263,11 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
 
 def _cut(name: str, most: int = 16) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def _end(name: str, most: int = 16) -> str:
+    """The end of a module's name, which tells it from others."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _size(score: float, report: Report) -> float:

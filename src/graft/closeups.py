@@ -13,6 +13,7 @@ BEFORE, AFTER = 60, 400  # characters of a long text that are shown before its f
 HEAT = (213, 94, 0)  # vermillion, which the colour-blind see too
 STRONG = 0.75  # how much of the photo the strongest place hides
 HIGH = 60.0  # of a drawn channel
+ALSO = 0.5  # share of the strongest weight from which columns that are not shown are named
 
 
 def gallery(found: tuple[Closeup, ...], verb: str = "answered") -> str:
@@ -41,7 +42,8 @@ def _body(one: Closeup) -> str:
             f'<tr{_tint(weights.get(name, 0.0) / most)}><th scope="row">{_cut(name)}</th><td>{_cut(value)}</td></tr>'
             for name, value in one.cells
         )
-        beyond = [f"{_cut(name)}" for name in weights if name not in dict(one.cells)]
+        shown = dict(one.cells)
+        beyond = [_cut(name) for name, weight in weights.items() if name not in shown and abs(weight) > ALSO * most]
         return f"<table>{rows}</table>" + (f"<p>It also hangs on {', '.join(beyond[:5])}.</p>" if beyond else "")
     drawn = _traces(one) if one.traces else ""
     if one.sound:

@@ -1,8 +1,9 @@
 """Task, Row → the shipped model examined: which examples it gets wrong, and what its answers hang on."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from typing import Any
 
@@ -37,11 +38,8 @@ class Examiner:
 
     def __init__(self, task: Task, row: Row, labels: Sequence[str], trust: dict[str, Any]) -> None:
         self.task, self.labels, self.trust = task, labels, trust
-        self.modality, self.head, self.reading = (
-            take("modalities", task.modality),
-            take("heads", task.head),
-            reading(task),
-        )
+        self.modality, self.head = take("modalities", task.modality), take("heads", task.head)
+        self.reading = reading(task)
         self.chain: Chain | None = None
         self.input: Any = None
         if row.name in names("baselines"):
@@ -60,16 +58,16 @@ class Examiner:
         strength = {region.name: abs(region.weight) for region in one.regions}
         return replace(one, cells=tuple(sorted(one.cells, key=lambda cell: -strength.get(cell[0], 0.0))[:CELLS]))
 
-    def _seen(self, part: Part, row: int, truth: str = "", look: bool = True) -> Closeup:
-        """The whole of it."""
+    def _seen(self, part: Part, row: int, truth: str, look: bool) -> Closeup:
+        """The same with every cell of a row."""
         one = Closeup(short(part.items[row]), "", truth)
         try:
             raw = content(part, row, self.modality, self.reading)
             pieces = self.modality.pieces(raw, self.reading, self.input)
             one = replace(one, **pieces.shown())
-            answer = self._told([raw])[0]
         except GraftError:
             return one
+        answer = self._told([lambda: raw])[0]
         if "error" in answer:
             return one
         one = replace(one, answer=said(answer), probability=answer.get("probability"))
@@ -90,13 +88,13 @@ class Examiner:
 
     def answers(self, raws: Iterable[Any]) -> list[dict[str, Any]]:
         """As a Predictor answers."""
-        return self._told([self.modality.given(raw, self.reading) for raw in raws])
+        return self._told([partial(self.modality.given, raw, self.reading) for raw in raws])
 
-    def _told(self, raws: Sequence[bytes]) -> list[dict[str, Any]]:
+    def _told(self, fetches: Sequence[Callable[[], bytes]]) -> list[dict[str, Any]]:
         told: list[dict[str, Any]] = []
-        for raw in raws:
+        for fetch in fetches:
             try:
-                told.append({"example": self.modality.decode(raw, self.reading, self.input)})
+                told.append({"example": self.modality.decode(fetch(), self.reading, self.input)})
             except GraftError as error:
                 told.append({"error": str(error)})
         good = [one for one in told if "example" in one]

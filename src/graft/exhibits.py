@@ -141,10 +141,11 @@ def _pairs(logits: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float], ...]
 
 def _telling(head: Any, logits: np.ndarray, y: np.ndarray, bad: np.ndarray, heat: float) -> list[int]:
     """Right answers to look into: the surest of every class, or the best ones where there are no classes."""
-    if head.KIND == "softmax" and not head.ROWS:
+    if head.KIND in ("softmax", "groups") and not head.ROWS:
+        own = y if head.KIND == "softmax" else logits.argmax(1)
         p = softmax(np.asarray(logits, np.float64) / heat, axis=1).max(1)
         order = [int(at) for at in np.argsort(-p, kind="stable") if not bad[at]]
-        first = {int(y[at]): at for at in reversed(order)}
+        first = {int(own[at]): at for at in reversed(order)}
         return [first[label] for label in sorted(first)][:LOOKS]
     return [int(at) for at in np.argsort(bad, kind="stable")[:LOOKS]]
 
@@ -183,7 +184,7 @@ def _map(task: Task, run: Run, row: Row, part: Part) -> tuple[tuple[Dot, ...], s
     answers = answered(task, row, seen)[0].argmax(1).tolist()
     truths = answers if head.KIND == "groups" else seen.targets
     return tuple(
-        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))  # type: ignore[arg-type]
+        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))
         for (a, b), t, s in zip(flat, truths, answers, strict=True)
     ), how
 

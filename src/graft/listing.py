@@ -3,7 +3,7 @@
 from typing import Any
 
 from graft.core.errors import PlanError, nearest
-from graft.core.shelf import ROOT, SHELVES, names, take
+from graft.core.shelf import SHELVES, first_line, names, take
 
 
 def listed(shelf: str | None) -> list[dict[str, Any]]:
@@ -18,7 +18,7 @@ def listed(shelf: str | None) -> list[dict[str, Any]]:
     if shelf not in shelves:
         raise PlanError(f"There is no shelf {shelf!r}.{nearest(shelf, shelves)} The shelves are {', '.join(shelves)}.")
     if shelf != "backbones":
-        return [{"name": name, "what": _first_line(shelf, name)} for name in names(shelf)]
+        return [{"name": name, "what": first_line(shelf, name)} for name in names(shelf)]
     known = [
         b for kind in names("modalities") for source in names("sources") for b in take("sources", source).catalog(kind)
     ]
@@ -27,8 +27,3 @@ def listed(shelf: str | None) -> list[dict[str, Any]]:
          "note": b.note}
         for b in known
     ]  # fmt: skip
-
-
-def _first_line(shelf: str, name: str) -> str:
-    """A file's first sentence, read from its text: importing it may load torch."""
-    return (ROOT / shelf / f"{name}.py").read_text(encoding="utf-8").split("\n", 1)[0].strip('" ')

@@ -46,7 +46,7 @@ def card(report: Report, shown: Exhibits) -> str:
         *(f"- {_plain(note)}" for note in report.notes), "",
         "## Cost", "", *(f"- {_plain(sentence)}" for sentence in spendings(shown)), "",
         "## Where it comes from", "",
-        *(f"- {name}: {_plain(value)}" for name, value in shown.lineage.items()), "",
+        *(f"- {_plain(name)}: {_plain(value)}" for name, value in shown.lineage.items()), "",
     ]  # fmt: skip
     return "\n".join(lines)
 

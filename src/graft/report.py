@@ -12,7 +12,7 @@ from graft.closeups import gallery
 from graft.core import figures, home
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError, GraftError
-from graft.core.exhibits import FILES, SCHEMA, Exhibits, Told
+from graft.core.exhibits import FILES, SCHEMA, Closeup, Exhibits, Told
 from graft.core.nouns import Report
 from graft.model_card import card
 from graft.spendings import spendings
@@ -20,9 +20,11 @@ from graft.spendings import spendings
 STYLE = Path(__file__).with_name("templates") / "report.css"
 # Nothing is fetched and nothing is run, whatever a label or a file's name may hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
-LOOKED = {
-    "gradients": "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM).",
-    "hiding": "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again.",
+GRADIENTS = "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM)."
+HIDING = "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again. "
+FOR = {
+    "photo": "Where the colour is strong, hiding takes most from the answer.",
+    "": "Green speaks for the answer, orange against it.",
 }
 
 
@@ -71,7 +73,7 @@ def page(report: Report, shown: Exhibits) -> str:
 
 
 def _verdict(report: Report, shown: Exhibits) -> str:
-    kind = report.verdict if shown.pretrained or report.verdict == "negative" else "inconclusive"
+    kind = report.verdict if shown.pretrained else "inconclusive"
     return (
         f'<header><h1>{_safe(shown.name)} · graft report</h1></header><main class="verdict {kind}">'
         f'<p class="answer">{_safe(answer(report, shown))}</p><p>{_safe(report.sentence)}</p>'
@@ -116,8 +118,8 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
                 _confused(report, shown))  # fmt: skip
     yield drawn("scatter", "Answers beside the truth", "On the dotted line an answer is exactly right.", charts.scatter)
-    yield drawn("groups", "The groups that were found", "Nobody named them; their own words do.", None,
-                _table(("group", many, "words"), shown.groups))  # fmt: skip
+    yield drawn("groups", "The groups that were found", "Nobody named them.", None,
+                _table(("group", many, "its words"), shown.groups))  # fmt: skip
     yield drawn("calibration", "Can its confidence be believed?", _calibrated(report, many), charts.calibration)
     yield drawn("mistakes", "Its surest mistakes" if not shown.pairs else "Where it is furthest off",
                 _mistaken(shown), None, gallery(shown.mistakes))  # fmt: skip
@@ -199,15 +201,19 @@ def _mistaken(shown: Exhibits) -> str:
         if shown.pairs
         else f"{shown.wrong} of {shown.tested} test {shown.word[1]} were answered wrongly; these it was surest of."
     )
-    how = {one.looked for one in shown.mistakes} & set(LOOKED)
-    return " ".join(
-        [first, *(LOOKED[name] for name in sorted(how)), "Where the label is wrong, the mistake is the data's."]
-    )
+    return f"{first} {_how(shown.mistakes)} Where the label is wrong, the mistake is the data's."
 
 
 def _looked(shown: Exhibits) -> str:
-    how = sorted({one.looked for one in shown.looks} & set(LOOKED))
-    return " ".join([f"Test {shown.word[1]} it answered well.", *(LOOKED[name] for name in how)])
+    return f"Test {shown.word[1]} it answered well. {_how(shown.looks)}"
+
+
+def _how(found: Sequence[Closeup]) -> str:
+    """How to read what is marked in these examples."""
+    if any(one.looked == "gradients" for one in found):
+        return GRADIENTS
+    kinds = [one.kind for one in found if one.looked]
+    return HIDING + FOR.get(kinds[0], FOR[""]) if kinds else ""
 
 
 def _audit(shown: Exhibits) -> str:

@@ -18,7 +18,7 @@ INK, MUTED, ACCENT, WARN, SOFT = COLOURS.values()
 # Okabe & Ito (2008): told apart by the colour-blind, and seen on white and on black.
 CLASSES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933", "#888888")
 SHAPES = ("o", "s", "^", "D", "v", "P", "X", "*")  # beside the colour, for classes
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": INK,
     "axes.edgecolor": MUTED, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK,
     "ytick.labelcolor": INK, "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none",
@@ -79,7 +79,7 @@ def room(axes: "Axes", least: float, most: float, share: float = 0.22) -> None:
 
 def above(axes: "Axes", y: float, said: str) -> None:
     """A name over its row of the picture: beside it, long ones would leave no room on a phone."""
-    axes.annotate(said, (0, y), xycoords=("axes fraction", "data"), xytext=(0, 9), textcoords="offset points")
+    axes.annotate(said, (0, y), xycoords=("axes fraction", "data"), xytext=(0, 10), textcoords="offset points")
 
 
 def beside(axes: "Axes", x: float, y: float, said: str) -> None:

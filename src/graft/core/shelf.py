@@ -53,6 +53,11 @@ def take(shelf: str, name: str) -> ModuleType:
     return _known(shelf, name)
 
 
+def first_line(shelf: str, name: str) -> str:
+    """A file's first sentence, read from its text: importing it may load torch."""
+    return (ROOT / shelf / f"{name}.py").read_text(encoding="utf-8").split("\n", 1)[0].strip('" ')
+
+
 def contents(files: Iterable[str]) -> list[str]:
     """The sha256 of each of these files that is a person's own, by path: a key of what is done with them needs it."""
     return [file_sha256(name) for name in sorted(files) if name.endswith(".py")]
