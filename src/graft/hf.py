@@ -148,7 +148,11 @@ def _timm(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, plac
         raise PlanError(f"timm's {name} is built otherwise than {backbone.id}: {', '.join(left[:3])}. {INSTEAD}")
     model.load_state_dict(ours, strict=False)
     input = backbone.input
-    facts = {"input_size": [3, *input["size"]], "interpolation": input["interpolation"], "crop_pct": input["crop"]}
+    facts: dict[str, Any] = {
+        "input_size": [3, *input["size"]],
+        "interpolation": input["interpolation"],
+        "crop_pct": input["crop"],
+    }
     about = {
         "pretrained_cfg": {**facts, "mean": input["mean"], "std": input["std"]},
         "label_names": [*predictor.labels],
@@ -223,10 +227,22 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
     task = {"timm": "image-classification", "mean": "text-classification", "tokens": "token-classification"}[library]
     kind = "timm" if library == "timm" else "transformers"
     labels = ", ".join(card["labels"])
-    beside = f" (pretrained on {backbone.pretrained_on})" if backbone.pretrained_on else ""
-    return (
-        f"---\nlibrary_name: {kind}\npipeline_tag: {task}\nlicense: {known}\ntags:\n- graft\n---\n\n"
-        f"# {card['task']['name']}\n\n{report['sentence']}\n\nIt answers: {labels}.\n\n"
-        f"Backbone: {backbone.id}{beside}, licence {backbone.license}. Written by graft-learn {card['graft']}, and compared with what was trained.\n\n```python\n"
-        f"{USE[library].replace('FOLDER', name)}\n```\n"
+    beside = f", pretrained on {backbone.pretrained_on}" if backbone.pretrained_on else ""
+    return "\n".join(
+        [
+            *(
+                "---",
+                f"library_name: {kind}",
+                f"pipeline_tag: {task}",
+                f"license: {known}",
+                "tags:",
+                "- graft",
+                "---",
+                "",
+            ),
+            *(f"# {card['task']['name']}", "", report["sentence"], "", f"It answers: {labels}.", ""),
+            f"Backbone: {backbone.architecture}{beside}; its licence: {backbone.license}. Written by graft-learn "
+            f"{card['graft']}, and compared with what was trained.",
+            *("", "```python", USE[library].replace("FOLDER", name), "```", ""),
+        ]
     )
