@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -96,16 +97,23 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
         raise PlanError(f"{artifact} {what}, and neither timm nor transformers has such a network. {INSTEAD}")
     backbone = from_dict(Backbone, card["backbone"])
     weight, bias = _linear(predictor)
-    with home.storage():
-        place.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with home.storage():
+            draft.mkdir(parents=True)
         if backbone.modality == "image":
             library, code = "timm", TIMM
-            _timm(predictor, backbone, weight, bias, place)
+            _timm(predictor, backbone, weight, bias, draft)
         else:
             library, code = "tokens" if predictor.by_word else "mean", TOKENS
-            _transformers(predictor, backbone, weight, bias, place)
-        (place / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
-    _compare(predictor, place, code)
+            _transformers(predictor, backbone, weight, bias, draft)
+        (draft / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
+        _compare(predictor, draft, code)
+        with home.storage():
+            draft.replace(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return place
 
 
