@@ -1,8 +1,12 @@
 """The artifact: what its folder holds, what it refuses to open, and that every form of it answers alike."""
 
 import base64
+import importlib
 import io
 import json
+import shutil
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +14,11 @@ import pytest
 from PIL import Image
 
 import graft
+from command import cli
 from conftest import at_home
-from graft.core.nouns import Budget
+from graft.core.keys import file_sha256
+from graft.core.nouns import Budget, Phase, Plan
+from graft.core.shelf import take
 from shipping import report
 
 FAST = Budget(seconds=20)
@@ -19,16 +26,277 @@ ONE = "tiny/shapes"
 
 
 @pytest.fixture(scope="module")
-def made(tiny_place, photos, tmp_path_factory):
-    """A linear probe of the tiny backbone on photos, exported: (task, run, report, folder)."""
+def home(tiny_place):
+    """The home that keeps the tiny backbones, for the whole file."""
     with pytest.MonkeyPatch.context() as patch:
-        at_home(patch, tiny_place)
-        task = graft.load(photos)
-        run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
-        said = report(task, run)
-        folder = tmp_path_factory.mktemp("made") / "model"
-        graft.export(task, run, said, folder)
-        yield task, run, said, folder
+        yield at_home(patch, tiny_place)
+
+
+@pytest.fixture(scope="module")
+def made(home, photos, tmp_path_factory):
+    """A linear probe of the tiny backbone on photos, in every exact format: (task, run, report, folder)."""
+    task = graft.load(photos)
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    said = report(task, run)
+    folder = tmp_path_factory.mktemp("made") / "shapes"
+    graft.export(task, run, said, folder, formats=("torch_export", "openvino"))
+    return task, run, said, folder
+
+
+@pytest.fixture(scope="module")
+def tuned(made, tmp_path_factory):
+    """The same photos with every convolution behind the first stage tuned by LoRA, in eight bits too: (run, folder)."""
+    task, folder = made[0], tmp_path_factory.mktemp("made") / "tuned"
+    phases = (
+        Phase(("head",), solver="exact"),
+        Phase(("head", "stages[1:]"), adapter="lora", steps=12, lr=0.003, backbone_lr=1.0),
+    )
+    run = graft.adapt(task, Plan(graft.find(ONE), "classification", "x", phases))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(take("formats", "int8"), "BOUND", 1.0)  # nine photos show nothing closer
+        graft.export(task, run, report(task, run), folder, formats=["int8"], examples=False)
+    return run, folder
+
+
+@pytest.fixture(scope="module")
+def other(home, tmp_path_factory):
+    """Other photos and labels, the same frozen backbone, no examples kept: (task, folder)."""
+    from photos import photos as write_photos
+
+    place = tmp_path_factory.mktemp("other")
+    task = graft.load(write_photos(place / "photos", classes=2, each=14, seed=5))
+    run = graft.adapt(task, graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST))
+    graft.export(task, run, report(task, run), place / "discs", examples=False)
+    return task, place / "discs"
+
+
+def card_of(folder: Path) -> dict:
+    return json.loads((folder / "card.json").read_text())
+
+
+def rewritten(folder: Path, copy: Path, change) -> Path:
+    """A copy of an artifact with another card, its hashes true again, as somebody with bad intentions would make it."""
+    shutil.copytree(folder, copy)
+    card = card_of(copy)
+    change(card, copy)
+    card["files"] = {n: file_sha256(copy / n) if (copy / n).is_file() else "0" * 64 for n in card["files"]}
+    (copy / "card.json").write_text(json.dumps(card))
+    return copy
+
+
+def in_torch(task, run, part) -> np.ndarray:
+    """What the trained network answers, in memory: the oracle."""
+    from graft.adapt import logits
+
+    return logits(task, run, part, on="cpu")[0]
+
+
+def test_the_card_says_what_it_takes_to_use_the_artifact(made):
+    task, *_, folder = made
+    card = card_of(folder)
+    assert card["schema"] == 3
+    assert card["labels"] == list(task.outputs)
+    assert (card["input"]["size"], card["schema_in"]["x"]["shape"]) == ([32, 32], ["batch", 3, 32, 32])
+    assert card["schema_out"]["logits"]["shape"] == ["batch", 3]
+    assert card["trust"] == {"level": 0.9, "temperature": 1.25, "quantiles": [0.95]}
+    assert card["license"] == "Apache-2.0"
+    assert card["files"] == {n: sha256((folder / n).read_bytes()).hexdigest() for n in card["files"]}
+    assert set(card["files"]) == {entry.name for entry in folder.iterdir()} - {"card.json"}
+    assert not any(str(Path(graft.__file__).parent).encode() in entry.read_bytes() for entry in folder.iterdir())
+
+
+def test_every_format_answers_as_the_trained_network(made):
+    task, run, _, folder = made
+    proof, right = card_of(folder)["proof"], in_torch(task, run, task.train)
+    assert set(proof) == {"onnx", "torch_export", "openvino", "weights"}
+    for name in ("onnx", "torch_export", "openvino"):
+        assert (proof[name]["batches"], proof[name]["flipped"]) == ([1, 7], 0)
+        assert proof[name]["examples"] == len(task.val) + len(task.train)
+        predictor = graft.open(folder, name)
+        np.testing.assert_allclose(predictor.logits(task.train.items), right, atol=1e-4)
+    fed = predictor.prepared(task.val.items[:2])
+    said = {n: graft.open(folder, n).compute(*zip(*fed, strict=True)) for n in ("onnx", "torch_export", "openvino")}
+    for name in ("features", "novelty"):
+        for form in ("torch_export", "openvino"):
+            np.testing.assert_allclose(said[form][1][name], said["onnx"][1][name], atol=1e-5)
+    with pytest.raises(graft.PlanError, match="holds no int8"):
+        graft.open(folder, "int8")
+
+
+def test_openvino_answers_where_it_was_asked_for_and_is_installed(made, monkeypatch):
+    from graft.runtime import _chosen
+
+    card = card_of(made[3])
+    assert _chosen(card, "") == "openvino"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert _chosen(card, "") == "onnx"
+
+
+def test_lora_on_convolutions_is_merged_before_batch_norms_are_folded(made, tuned):
+    import onnx
+    from safetensors.numpy import load_file
+    from torch import nn
+
+    from graft.build import build
+
+    task, (run, folder) = made[0], tuned
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), pretrained=False)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in chain.network.modules())
+    state, before = load_file(folder / "weights.safetensors"), load_file(made[3] / "weights.safetensors")
+    assert state.keys() == chain.network.state_dict().keys()  # adapters are gone
+    assert [n for n in state if n.endswith(".0.weight") and not np.array_equal(state[n], before[n])]
+    kinds = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert "Conv" in kinds
+    assert "BatchNormalization" not in kinds
+    np.testing.assert_allclose(graft.open(folder).logits(task.val.items), in_torch(task, run, task.val), atol=1e-4)
+
+
+def test_eight_bits_are_kept_only_within_their_bound(made, tuned):
+    import onnx
+
+    from graft.forms import judged
+
+    task, (run, folder) = made[0], tuned
+    form = card_of(folder)["formats"]["int8"]
+    assert form["bound"] == 1.0
+    assert form["gain"][1] <= form["gain"][0] <= form["gain"][2]
+    kinds = {node.op_type for node in onnx.load(folder / "model.int8.onnx").graph.node}
+    assert "DequantizeLinear" in kinds
+    exact, lossy = (graft.open(folder, name).logits(task.val.items) for name in ("onnx", "int8"))
+    assert 0 < np.abs(exact - lossy).max() < 0.5 * np.ptp(exact)
+    row = report(task, run).rows[0]
+    gain, within = judged(task, row, folder, "int8", take("formats", "int8").BOUND)
+    assert not within  # nine photos cannot show two points
+    assert gain[1] < -0.02
+
+
+def test_what_is_too_far_off_is_not_kept(made):
+    """Formats that answer otherwise, by a little more than is allowed or with a label flipped, end the export."""
+    from graft.parity import _apart, expected, faithful, proven
+
+    task, _, said, folder = made
+    right = expected(task, said.rows[0])
+    assert len(right.items) == len(task.val) + len(task.train)
+    wrong = replace(right, logits=right.logits + 2e-4)
+    with pytest.raises(graft.ExportMismatch, match=r"0\.0002 in a logit"):
+        faithful(proven(folder, wrong, torch=False), [])
+    near = np.array([[1.0, 1.00005, 0], [3, 0, 0]])
+    assert _apart(near[:, [1, 0, 2]], near, replace(right, unit=np.ones(3))) == (3.0, 2)
+    assert _apart(near + np.nan, near, replace(right, unit=np.ones(3)))[0] == np.inf
+
+
+def test_an_export_that_stands_is_not_made_again(made, monkeypatch):
+    task, run, said, folder = made
+    before = {entry.name: entry.stat().st_mtime_ns for entry in folder.iterdir()}
+
+    def never(*_):
+        raise AssertionError("it was exported again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("graft.export"), "written", never)
+        again = graft.export(task, run, said, folder, formats=("torch_export", "openvino"))
+        assert {entry.name: entry.stat().st_mtime_ns for entry in folder.iterdir()} == before
+        assert again.parity == card_of(folder)["parity"]
+        assert again.files["model.onnx"] == file_sha256(folder / "model.onnx")
+        for change in ({"examples": False}, {"formats": ()}):
+            with pytest.raises(AssertionError, match="again"):
+                graft.export(task, run, said, folder, **{"formats": ("torch_export", "openvino"), **change})
+        with pytest.raises(AssertionError, match="again"):
+            graft.export(task, run, replace(said, sentence="Other."), folder, formats=("torch_export", "openvino"))
+        assert {entry.name for entry in folder.parent.iterdir()} == {folder.name}
+
+
+def test_an_artifact_of_schema_2_is_read(made, tmp_path):
+    """As version 0.1 wrote it before: one form, and quantiles called thresholds."""
+
+    def downgrade(card, place):
+        for name in ("formats", "notes", "proof", "parity", "made"):
+            card.pop(name)
+        card["schema"] = 2
+        card["trust"]["thresholds"] = card["trust"].pop("quantiles")
+        card["files"] = dict.fromkeys(("model.onnx", "weights.safetensors"), "")
+        for entry in place.iterdir():
+            if entry.name not in (*card["files"], "card.json"):
+                entry.unlink()
+
+    task, *_, folder = made
+    old, new = graft.open(rewritten(folder, tmp_path / "old", downgrade)), graft.open(folder, "onnx")
+    asked = list(task.val.items[:3])
+    assert old.predict(asked) == new.predict(asked)
+    assert old.nearest(asked[0]) == []
+
+
+def test_a_newer_schema_says_which_version_reads_it(made, tmp_path):
+    newer = rewritten(made[3], tmp_path / "new", lambda card, _: card.update(schema=9, graft="7.1.2"))
+    with pytest.raises(graft.ExportMismatch, match=r"schema 9.* graft-learn 7\.1\.2: install that version or a newer"):
+        graft.open(newer)
+    with pytest.raises(graft.ExportMismatch, match="Export it again"):
+        graft.open(rewritten(made[3], tmp_path / "ancient", lambda card, _: card.update(schema=1)))
+
+
+def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tmp_path):
+    import onnx
+
+    (task, *_, shapes), (second, discs) = made, other
+    done = cli("merge", shapes, discs, "--out", tmp_path / "both", "--json")
+    assert done.returncode == 0, done.stderr
+    both = graft.open(tmp_path / "both")
+    for name, folder, items in (("shapes", shapes, task.val.items), ("discs", discs, second.val.items)):
+        alone = graft.open(folder, "onnx")
+        np.testing.assert_allclose(both.logits(items, name), alone.logits(items), atol=1e-6)
+        told = [{k: v for k, v in one.items() if k != "input"} for one in alone.predict(items)]
+        assert [one["tasks"][name] for one in both.predict(items)] == told
+    single, merged = (
+        [node.op_type for node in onnx.load(place / "model.onnx").graph.node] for place in (shapes, tmp_path / "both")
+    )
+    assert merged.count("Conv") == single.count("Conv") == 4
+    assert merged.count("Gemm") == 2
+    assert (tmp_path / "both" / "weights.safetensors").stat().st_size < 1.1 * (
+        shapes / "weights.safetensors"
+    ).stat().st_size
+    assert "runs once" in json.loads(done.stdout)["sentence"]
+    (nearest,) = both.nearest(task.train.items[0], k=1)
+    assert (nearest["name"], nearest["task"]) == (Path(task.train.items[0]).name, "shapes")
+    assert both.card["tasks"]["discs"]["labels"] == list(second.outputs)
+
+
+def test_backbones_that_were_tuned_share_what_comes_before(made, tuned, tmp_path):
+    from graft.merge import merge
+
+    task, (run, folder) = made[0], tuned
+    artifact = merge([made[3], folder], tmp_path / "both")
+    assert "tuned apart from backbone.stage1" in artifact.sentence
+    both = graft.open(tmp_path / "both")
+    np.testing.assert_allclose(both.logits(task.val.items, "tuned"), in_torch(task, run, task.val), atol=1e-4)
+
+
+def test_what_cannot_be_merged_is_said(made, other, tmp_path):
+    import onnx
+    from safetensors.numpy import load_file, save_file
+
+    from graft.merge import merge
+
+    def apart(card, place):
+        model = onnx.load(place / "model.onnx")
+        for tensor in model.graph.initializer:
+            if tensor.name.startswith("network.") and "front" not in tensor.name:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) + 1, tensor.name))
+        onnx.save(model, place / "model.onnx")
+        state = load_file(place / "weights.safetensors")
+        save_file({n: np.asarray(value + 1) for n, value in state.items()}, place / "weights.safetensors")
+
+    def sized(card, place):
+        card["input"]["crop"] = 0.5
+
+    shapes = made[3]
+    for folders, words in (
+        ([shapes, rewritten(other[1], tmp_path / "apart", apart)], "tuned apart, from backbone"),
+        ([shapes, rewritten(other[1], tmp_path / "sized", sized)], r"prepare their examples differently \(input"),
+        ([shapes, shapes], "folders of different names"),
+    ):
+        with pytest.raises(graft.PlanError, match=words):
+            merge(folders, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_nearest_examples_are_those_a_search_in_torch_finds(made):
@@ -59,11 +327,10 @@ def test_no_place_on_this_machine_is_told(made):
     assert not any("/" in one["name"] for one in json.loads(kept)["examples"])
 
 
-def test_an_artifact_without_examples_keeps_none(made, tmp_path):
-    task, run, said, _ = made
-    graft.export(task, run, said, tmp_path / "model", examples=False)
-    assert not [entry.name for entry in (tmp_path / "model").iterdir() if entry.name.startswith("known")]
-    assert graft.open(tmp_path / "model").nearest(task.val.items[0]) == []
+def test_an_artifact_without_examples_keeps_none(other):
+    task, folder = other
+    assert not [entry.name for entry in folder.iterdir() if entry.name.startswith("known")]
+    assert graft.open(folder).nearest(task.val.items[0]) == []
 
 
 def test_every_class_is_remembered_as_often():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -96,16 +97,23 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
         raise PlanError(f"{artifact} {what}, and neither timm nor transformers has such a network. {INSTEAD}")
     backbone = from_dict(Backbone, card["backbone"])
     weight, bias = _linear(predictor)
-    with home.storage():
-        place.mkdir(parents=True, exist_ok=True)
+    draft = place.with_name(f".{place.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with home.storage():
+            draft.mkdir(parents=True)
         if backbone.modality == "image":
             library, code = "timm", TIMM
-            _timm(predictor, backbone, weight, bias, place)
+            _timm(predictor, backbone, weight, bias, draft)
         else:
             library, code = "tokens" if predictor.by_word else "mean", TOKENS
-            _transformers(predictor, backbone, weight, bias, place)
-        (place / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
-    _compare(predictor, place, code)
+            _transformers(predictor, backbone, weight, bias, draft)
+        (draft / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
+        _compare(predictor, draft, code)
+        with home.storage():
+            draft.replace(place)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return place
 
 
@@ -148,7 +156,11 @@ def _timm(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, plac
         raise PlanError(f"timm's {name} is built otherwise than {backbone.id}: {', '.join(left[:3])}. {INSTEAD}")
     model.load_state_dict(ours, strict=False)
     input = backbone.input
-    facts = {"input_size": [3, *input["size"]], "interpolation": input["interpolation"], "crop_pct": input["crop"]}
+    facts: dict[str, Any] = {
+        "input_size": [3, *input["size"]],
+        "interpolation": input["interpolation"],
+        "crop_pct": input["crop"],
+    }
     about = {
         "pretrained_cfg": {**facts, "mean": input["mean"], "std": input["std"]},
         "label_names": [*predictor.labels],
@@ -223,11 +235,22 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
     task = {"timm": "image-classification", "mean": "text-classification", "tokens": "token-classification"}[library]
     kind = "timm" if library == "timm" else "transformers"
     labels = ", ".join(card["labels"])
-    beside = f" (pretrained on {backbone.pretrained_on})" if backbone.pretrained_on else ""
-    return (
-        f"---\nlibrary_name: {kind}\npipeline_tag: {task}\nlicense: {known}\ntags:\n- graft\n---\n\n"
-        f"# {card['task']['name']}\n\n{report['sentence']}\n\nIt answers: {labels}.\n\n"
-        f"Backbone: {backbone.id}{beside}, licence {backbone.license}. Written by "
-        f"graft-learn {card['graft']}, and compared with what was trained.\n\n```python\n"
-        f"{USE[library].replace('FOLDER', name)}\n```\n"
+    beside = f", pretrained on {backbone.pretrained_on}" if backbone.pretrained_on else ""
+    return "\n".join(
+        [
+            *(
+                "---",
+                f"library_name: {kind}",
+                f"pipeline_tag: {task}",
+                f"license: {known}",
+                "tags:",
+                "- graft",
+                "---",
+                "",
+            ),
+            *(f"# {card['task']['name']}", "", report["sentence"], "", f"It answers: {labels}.", ""),
+            f"Backbone: {backbone.architecture}{beside}; its licence: {backbone.license}. Written by graft-learn "
+            f"{card['graft']}, and compared with what was trained.",
+            *("", "```python", USE[library].replace("FOLDER", name), "```", ""),
+        ]
     )

@@ -139,8 +139,7 @@ def given(value: Any, reading: Reading) -> bytes:
 def look(raw: bytes, reading: Reading) -> Look:
     """Length, likeness, and what is odd; raises DataError where there is no text."""
     example, notes = _read(raw, reading)
-    text = _line(example)
-    return Look(len(text.split()), writing.simhash(text), notes)
+    return Look(len(_line(example).split()), writing.simhash(_line(example)), notes)
 
 
 def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Example:
@@ -156,8 +155,7 @@ def suited(input: Mapping[str, Any], reading: Reading, examples: Iterable[Exampl
 def remarks(input: Input, reading: Reading, examples: Iterable[Example]) -> Iterator[str]:
     """How many of these texts are longer than the backbone sees at once."""
     counts = np.array([len(tokens.encoded(input.tokenizer, example, input.window)[0]) for example in examples])
-    room = input.window * input.most
-    long, cut = int((counts > input.window).sum()), int((counts > room).sum())
+    long, cut = int((counts > input.window).sum()), int((counts > (room := input.window * input.most)).sum())
     if long:
         yield (
             f"{long} of {len(counts)} training texts looked at are longer than {input.window} tokens and are read in "
@@ -285,11 +283,13 @@ def _read(raw: bytes, reading: Reading) -> tuple[Example, tuple[str, ...]]:
         if not text.strip():
             raise DataError("The text is empty.")
         return text, notes
-    cells = json.loads(raw)
-    values = [cells[column] for column in reading.columns]
+    try:
+        cells = json.loads(raw)
+        values = [cells[column] for column in reading.columns]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise DataError(f"This is no row with {prose.together(list(reading.columns))}.") from None
     if len(values) == 1 and isinstance(values[0], list):
-        words = [str(word) for word in values[0]]
-        if not words:
+        if not (words := [str(word) for word in values[0]]):
             raise DataError("The list of words is empty.")
         return words, ()
     texts = ["" if value is None else str(value) for value in values]
