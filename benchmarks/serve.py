@@ -99,7 +99,9 @@ def bare(artifact: str, photos: str, batch: int, seconds: float) -> None:
     print(json.dumps({"rate": at / wall, "cpu": (_spent() - spent) / at}))
 
 
-async def _client(port: int, requests: list[bytes], first: int, until: float, took: list[float], bad: list[str]) -> None:
+async def _client(
+    port: int, requests: list[bytes], first: int, until: float, took: list[float], bad: list[str]
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while (start := time.monotonic()) < until:
         writer.write(requests[first % len(requests)])
@@ -125,7 +127,11 @@ async def _clients(port: int, photos: str, clients: int, seconds: float) -> None
     await asyncio.gather(*(_client(port, requests, 7 * n, until, took, bad) for n in range(clients)))
     wall = time.monotonic() - start
     quantiles = np.quantile(took, [0.5, 0.99]) * 1000
-    print(json.dumps({"count": len(took), "rate": len(took) / wall, "bad": len(bad), "p50": quantiles[0], "p99": quantiles[1]}))
+    print(
+        json.dumps(
+            {"count": len(took), "rate": len(took) / wall, "bad": len(bad), "p50": quantiles[0], "p99": quantiles[1]}
+        )
+    )
 
 
 def _spent() -> float:
