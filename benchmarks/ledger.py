@@ -108,61 +108,64 @@ async def client(ports: list[int], todo: list[str], files: list[bytes], faults: 
             await asyncio.sleep(PAUSE)
 
 
-def started(folder: Path, log: Path) -> tuple[subprocess.Popen[str], int]:
+def started(folder: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     """A server, and its port."""
     command = [sys.executable, "-m", "graft.cli", "serve", str(folder), "--port", "0"]
-    with log.open("a") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE, text=True)
-    assert server.stderr
-    port = int(server.stderr.readline().strip().rpartition(":")[2])
-    asyncio.get_running_loop().run_in_executor(None, server.stderr.read)  # its warnings of damaged versions
-    return server, port
+    with log.open("wb") as said:
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+    while not (found := re.search(r"http://[\d.]+:(\d+)\n", log.read_text())):
+        assert server.poll() is None, log.read_text()
+        time.sleep(0.05)
+    return server, int(found[1])
 
 
-async def trouble(folder: Path, todo: list[str], total: int, servers: list, ports: list[int], log: Path) -> None:
-    """New versions, damaged ones and restarts, spread over the requests."""
+async def trouble(folder: Path, todo: list[str], total: int, server: subprocess.Popen[bytes], ports: list[int]) -> None:
+    """New versions, damaged ones and restarts, spread over the requests; at last the server ends."""
     steps = REPLACED + RESTARTED
     for number in range(steps):
         while len(todo) > total * (1 - (number + 0.5) / steps):
             await asyncio.sleep(0.05)
         if number % (steps // RESTARTED) == 1:
-            server, old = servers[-1], len(ports)
-            server.send_signal(signal.SIGTERM)
-            servers.append((await asyncio.to_thread(server.wait, 60), None)[1])
-            servers[-1], port = started(folder, log)
+            await ended(server)
+            server, port = await asyncio.to_thread(started, folder, folder.with_name("log"))
             ports.append(port)
-            assert len(ports) == old + 1
             continue
-        new = folder.with_name("new")
+        new, old, damaged = folder.with_name("new"), folder.with_name("old"), number % 2
         shutil.copytree(folder, new)
-        if number % 2:
-            (new / "model.onnx").write_bytes(b"damaged")
         card = json.loads((new / "card.json").read_text())
         (new / "card.json").write_text(json.dumps({**card, "run": f"version {number}"}))
-        old = folder.with_name("old")
+        if damaged:
+            (new / "model.onnx").write_bytes(b"damaged")
         folder.rename(old)
         new.rename(folder)
-        await asyncio.sleep(2.5)
-        if number % 2:  # the good one comes back, as a restart needs it
-            shutil.rmtree(folder)
+        await asyncio.sleep(2.5)  # it is looked at every second, and must have held still
+        if damaged:  # a restart needs one that is whole
+            folder.rename(new)
             old.rename(folder)
-        else:
-            shutil.rmtree(old)
+        shutil.rmtree(new if damaged else old)
+    while todo:
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(1)
+    await ended(server)
+
+
+async def ended(server: subprocess.Popen[bytes]) -> None:
+    """Tell a server to end, as an orchestrator does; it must end in order."""
+    server.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(server.wait, 60) == 0
 
 
 async def count(artifact: Path, files: list[bytes], requests: int, clients: int, faults: float) -> Ledger:
     """The whole run."""
     ledger, todo = Ledger(), [f"request-{number}" for number in range(requests)]
     with tempfile.TemporaryDirectory() as place:
-        folder, log = Path(place) / "served", Path(place) / "log"
+        folder = Path(place) / "served"
         shutil.copytree(artifact, folder)
-        server, port = started(folder, log)
-        servers, ports = [server], [port]
-        troubling = asyncio.create_task(trouble(folder, todo, requests, servers, ports, log))
+        server, port = started(folder, folder.with_name("log"))
+        ports = [port]
+        troubling = asyncio.create_task(trouble(folder, todo, requests, server, ports))
         await asyncio.gather(*(client(ports, todo, files, faults, ledger) for _ in range(clients)))
         await troubling
-        servers[-1].send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(servers[-1].wait, 60) == 0
     return ledger
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import io
-import json
 import struct
 import subprocess
 import sys
@@ -156,9 +155,7 @@ def test_hostile_texts_and_rows(served):
     for text in (b"", b" \n\t", b"\0" * 50, b"\xff\xfe\x00", b"soup " * 100_000):
         assert refused(served.sent("topics", ("a.txt", text))), text[:10]
     for text in ("\ud800 soup", "soup\0soup", "\u202e" * 500, "a" * 40_000, '["soup", [[[[]]]]]', "[" * 9000):
-        body = json.dumps({"inputs": [text]})  # halves of characters are sent as \ud800
-        reply = served.client.post("/predict/topics", content=body, headers={"content-type": "application/json"})
-        assert reply.status_code in (200, 422)
+        assert served.asked("topics", text).status_code in (200, 422)
     for row in (
         [], [1, 2], ["a", "b", "c"], [None] * 3, {"a": {}, "b": [], "c": {}}, {}, {"z": 1}, [[1], [2], [3]],
         ["1e999"] * 3, '{"a": 1e999}', "[" * 9000, "NaN", {"base64": base64.b64encode(b"[" * 9000).decode()},
