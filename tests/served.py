@@ -161,7 +161,9 @@ class Served:
 
     def asked(self, model: str, *inputs: Any) -> httpx.Response:
         """What it answers to these, in JSON."""
-        return self.client.post(f"/predict/{model}", json={"inputs": list(inputs)})
+        body = json.dumps({"inputs": list(inputs)})  # which writes Infinity, and halves of characters
+        kind = {"content-type": "application/json"}
+        return self.client.post(f"/predict/{model}", content=body, headers=kind)
 
     def sent(self, model: str, *files: bytes | tuple[str, bytes], **more: Any) -> httpx.Response:
         """What it answers to these files."""
