@@ -162,7 +162,8 @@ class Site:
 
         def item(name: str) -> str:
             here = ' aria-current="page"' if name == page else ""
-            return f'<li><a href="{up}/{address(name)}"{here}>{html.escape(self.title(name))}</a></li>'
+            title = re.sub(r"^(Tutorial: |How to )(.)", lambda found: found[2].upper(), self.title(name))
+            return f'<li><a href="{up}/{address(name)}"{here}>{html.escape(title)}</a></li>'
 
         return "".join(
             f"<h2>{section}</h2><ul>{''.join(item(name) for name in pages)}</ul>"
