@@ -92,5 +92,6 @@ DESKS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(("README.md", "docs/search.md", "docs/explanation/when-not.md"), photos),
     **{f"docs/how-to/{name}.md": photos for name in ("freeze", "domain", "local-weights", "add-strategy")},
     **dict.fromkeys(("docs/how-to/deploy.md", "docs/how-to/export.md"), shipped),
+    **dict.fromkeys(("docs/artifact.md", "docs/serve.md", "docs/page.md"), shipped),
     "docs/audio.md": clips, "docs/signal.md": recordings, "docs/text.md": texts, "docs/vector.md": cells,
 }  # fmt: skip
