@@ -12,7 +12,7 @@ import soundfile
 import graft
 from graft.core.home import folder
 from graft.data import toys
-from pages import SECONDS
+from pages import SECONDS, SMALL
 from photos import photos as drawn
 
 WORDS = ("yes", "no")
@@ -31,7 +31,7 @@ def shipped(desk: Path) -> None:
     photos(desk)
     kept = folder("results", "docs") / "model"
     if not kept.exists():
-        graft.transfer(desk / "photos", backbones=["tiny/shapes"], budget=graft.Budget(float(SECONDS[:-1])), out=kept)
+        graft.transfer(desk / "photos", backbones=SMALL, budget=graft.Budget(float(SECONDS[:-1])), out=kept)
     shutil.copytree(kept, desk / "model")
 
 
