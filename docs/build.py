@@ -60,17 +60,17 @@ class Site:
             for section, names in SECTIONS.items()
             if (there := [name for name in names if name in self.generated or (root / name).is_file()])
         }
-        self.reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+        self.reader = MarkdownIt("commonmark", {"html": False}).enable("table")
 
     def text(self, page: str) -> str:
         return self.generated[page] if page in self.generated else (self.root / page).read_text(encoding="utf-8")
 
     def tokens(self, page: str) -> list[Token]:
-        return self.reader.parse(re.sub(r"<!--.*?-->\n?", "", self.text(page), flags=re.DOTALL))
+        return self.reader.parse(self.text(page))
 
     def title(self, page: str) -> str:
         lines = self.text(page).splitlines() if page.endswith(".md") else []
-        return next((line[2:] for line in lines if line.startswith("# ")), page)
+        return next((line[2:].replace("`", "") for line in lines if line.startswith("# ")), page)
 
     def draw(self) -> None:
         """Every page of the navigation, and what they link to, and so on."""
@@ -129,7 +129,7 @@ class Site:
         return target
 
     def write(self, out: Path) -> None:
-        """The whole site, in the place of an earlier one."""
+        """The whole site."""
         here = Path(__file__).parent
         frame = Template((here / "template.html").read_text(encoding="utf-8"))
         order = [page for pages in self.shown.values() for page in pages]
@@ -137,21 +137,16 @@ class Site:
             file = out / address(page)
             file.parent.mkdir(parents=True, exist_ok=True)
             up = posixpath.relpath(".", posixpath.dirname(address(page)) or ".")
-            at = order.index(page) if page in order else None
-            steps = [] if at is None else [("prev", order[at - 1])][:at] + [("next", p) for p in order[at + 1 : at + 2]]
-            file.write_text(
-                frame.substitute(
-                    title=html.escape(re.sub("`", "", self.title(page))),
-                    up=up,
-                    navigation=self.navigation(page, up),
-                    body=body,
-                    steps="".join(
-                        f'<a rel="{way}" href="{up}/{address(other)}">{html.escape(self.title(other))}</a>'
-                        for way, other in steps
-                    ),
-                ),
-                encoding="utf-8",
+            at = order.index(page) if page in order else -1
+            beside = {"prev": order[at - 1 : at], "next": order[at + 1 : at + 2]} if at >= 0 else {}
+            steps = (
+                f'<a rel="{way}" href="{up}/{address(other)}">{html.escape(self.title(other))}</a>'
+                for way, others in beside.items()
+                for other in others
             )
+            title, navigation = html.escape(self.title(page)), self.navigation(page, up)
+            drawn = frame.substitute(title=title, up=up, navigation=navigation, body=body, steps="".join(steps))
+            file.write_text(drawn, encoding="utf-8")
         for name in self.files:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.root / name, out / name)
@@ -162,7 +157,8 @@ class Site:
 
         def item(name: str) -> str:
             here = ' aria-current="page"' if name == page else ""
-            return f'<li><a href="{up}/{address(name)}"{here}>{html.escape(self.title(name))}</a></li>'
+            title = re.sub(r"^(Tutorial: |How to )(.)", lambda found: found[2].upper(), self.title(name))
+            return f'<li><a href="{up}/{address(name)}"{here}>{html.escape(title)}</a></li>'
 
         return "".join(
             f"<h2>{section}</h2><ul>{''.join(item(name) for name in pages)}</ul>"

@@ -83,6 +83,7 @@ def commands(package: Path) -> str:
 def spelt(action: argparse.Action) -> str:
     """An option or argument as it is typed."""
     value = action.metavar or "|".join(map(str, action.choices or ())) or action.dest.upper()
+    value = value if isinstance(value, str) else " ".join(value)
     value += " …" if action.nargs == "+" else ""
     given = "" if action.nargs == 0 else f" {value}"
     return cell(", ".join(f"`{option}{given}`" for option in action.option_strings) or f"`{value}`")

@@ -12,7 +12,7 @@ import soundfile
 import graft
 from graft.core.home import folder
 from graft.data import toys
-from pages import SECONDS
+from pages import SECONDS, SMALL
 from photos import photos as drawn
 
 WORDS = ("yes", "no")
@@ -31,7 +31,7 @@ def shipped(desk: Path) -> None:
     photos(desk)
     kept = folder("results", "docs") / "model"
     if not kept.exists():
-        graft.transfer(desk / "photos", backbones=["tiny/shapes"], budget=graft.Budget(float(SECONDS[:-1])), out=kept)
+        graft.transfer(desk / "photos", backbones=SMALL, budget=graft.Budget(float(SECONDS[:-1])), out=kept)
     shutil.copytree(kept, desk / "model")
 
 
@@ -92,5 +92,6 @@ DESKS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(("README.md", "docs/search.md", "docs/explanation/when-not.md"), photos),
     **{f"docs/how-to/{name}.md": photos for name in ("freeze", "domain", "local-weights", "add-strategy")},
     **dict.fromkeys(("docs/how-to/deploy.md", "docs/how-to/export.md"), shipped),
+    **dict.fromkeys(("docs/artifact.md", "docs/serve.md", "docs/page.md"), shipped),
     "docs/audio.md": clips, "docs/signal.md": recordings, "docs/text.md": texts, "docs/vector.md": cells,
 }  # fmt: skip

@@ -19,7 +19,8 @@ FENCE = re.compile(r"^```(\w*) ?([\w./-]*)[^\n]*\n(.*?)^```$", re.MULTILINE | re
 NUMBER = re.compile(r"[-−]?\d+(?:[.,]\d+)*")
 ASIDE = re.compile(r"\s+#.*")
 PLAIN = re.compile(r"graft [^|;&$`<]*")  # a command that needs no shell
-PATIENCE, SECONDS = 20, "4s"  # a budget above so many seconds is made this small, where a page means minutes
+SMALL = ("tiny/shapes", "tiny/random")  # backbones where a page leaves them open
+PATIENCE, SECONDS = 20, "5s"  # a budget above so many seconds is made this small, where a page means minutes
 
 
 class Terminal(io.StringIO):
@@ -133,11 +134,11 @@ def tools() -> Path:
 
 
 def brisk(words: list[str]) -> list[str]:
-    """The same command, done within seconds: where a page leaves the backbone open, a small one is taken."""
+    """The same command, done within seconds: where a page leaves the backbones open, small ones are taken."""
     asked = parse(words)
     slow = getattr(asked, "budget", 0) > PATIENCE
     blank = "backbone" in asked and not asked.backbone
-    return [*words, *(["--budget", SECONDS] if slow else []), *(["--backbone", "tiny/shapes"] if blank else [])]
+    return [*words, *(["--budget", SECONDS] if slow else []), *(["--backbone", *SMALL] if blank else [])]
 
 
 def unsaid(promised: str, said: str) -> str | None:
