@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-# Controls without a name, pictures without an alternative, ids twice, and texts whose contrast is below 4.5 to 1 (3 to 1
-# where they are large): as the browser computes them, not as the CSS says.
+# Controls without a name, pictures without an alternative, ids twice, and texts whose contrast is below 4.5 to 1 (3 to
+# 1 where they are large): as the browser computes them, not as the CSS says.
 FAULTS = (Path(__file__).parent / "faults.js").read_text()
 # Whether what has the focus shows it: an outline on it, or on what it stands in.
 FOCUS = """() => {
