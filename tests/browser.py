@@ -37,7 +37,7 @@ def opened() -> Iterator[Any]:
 @contextmanager
 def page(browser: Any, **more: Any) -> Iterator[Any]:
     """A fresh page, in which no script fails, nothing breaks the content policy, and no other host is asked."""
-    context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **more})
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, reduced_motion="reduce", **more)
     made, wrong = context.new_page(), list[str]()
     made.set_default_timeout(30_000)
     made.on("pageerror", lambda error: wrong.append(str(error)))
