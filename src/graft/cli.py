@@ -181,7 +181,7 @@ def _predict(a: argparse.Namespace) -> None:
 
 
 def _studio(a: argparse.Namespace) -> None:
-    from graft.studio.app import serve
+    from graft.studio.run import serve
 
     serve(a.port)
 

@@ -118,7 +118,8 @@ async def reply(send: Send, refused: Refused) -> None:
     if refused.status == 503:
         headers.append((b"retry-after", str(max(1, refused.again)).encode()))
     if refused.status == 401:
-        headers.append((b"www-authenticate", b'Bearer realm="graft", Basic realm="graft"'))
+        kinds = (b"Bearer", b"Basic")  # each in a line of its own: of two in one, chromium understands neither
+        headers += [(b"www-authenticate", kind + b' realm="graft"') for kind in kinds]
     if refused.status == 408:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": refused.status, "headers": headers})

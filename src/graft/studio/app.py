@@ -1,23 +1,18 @@
-"""`graft studio`: the app behind the page, on this machine alone."""
+"""The routes of the studio."""
 
-import fcntl
-import socket
-import sys
-import webbrowser
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
-import uvicorn
 from fastapi import Body, FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
-from graft.core.errors import GraftError, StorageError
+from graft.core.errors import GraftError
 from graft.core.shelf import names
 from graft.predict import Predictor
 from graft.predict import open as open_artifact
@@ -155,37 +150,3 @@ def _predictor(folder: Path) -> Predictor:
 @lru_cache(2)
 def _opened(folder: str, when: int) -> Predictor:
     return open_artifact(folder)
-
-
-def serve(port: int, show: Callable[[str], Any] = webbrowser.open) -> None:
-    """Run the studio until Ctrl+C.
-
-    Raises:
-        GraftError: the port is taken, or a studio of this home runs already.
-    """
-    place = projects.place()
-    with _alone(place), socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise StorageError(f"Port {port} cannot be used: {error.strerror}. `--port 0` takes a free one.") from None
-        known = guard.token(place)
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/?token={known}"
-        print(f"The studio is at {url}\nIt runs on this machine alone. Ctrl+C ends it.", flush=True)
-        if sys.stdout.isatty():
-            show(url)
-        settings = uvicorn.Config(app(known), log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(settings).run(sockets=[listening])
-
-
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Only one studio may work in a home."""
-    with (place / ".studio.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError("A studio of this home runs already: use the address that it printed.") from None
-        yield

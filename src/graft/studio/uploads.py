@@ -89,8 +89,6 @@ def unpack(archive: Path, place: Path) -> int:
         return len(wanted)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{archive.name} cannot be unpacked: {error}. Pack it again as a plain zip.") from None
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise DataError(f"{archive.name} names a file and a folder alike. Pack it again.") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -111,6 +109,9 @@ def _wanted(opened: zipfile.ZipFile, archive: Path) -> list[tuple[zipfile.ZipInf
             raise DataError(f"{archive.name} is encrypted. Pack it without a password.")
         if not hidden(path):
             wanted.append((entry, path))
+    files = {path for _, path in wanted}
+    if len(files) < len(wanted) or any(above in files for path in files for above in path.parents):
+        raise DataError(f"{archive.name} names two things alike. Pack it again.")
     total = sum(entry.file_size for entry, _ in wanted)
     if total > BYTES or (total > FREE and total > RATIO * archive.stat().st_size):
         raise DataError(f"{archive.name} would become {total / 1e9:.1f} GB when unpacked, which is too much for it.")

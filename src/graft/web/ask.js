@@ -3,7 +3,7 @@
 import { answered } from "./answer.js";
 import { announce, ask, el, fill, json, percent } from "./dom.js";
 import { dropzone, rows } from "./files.js";
-import { looked, said, shown } from "./look.js";
+import { HEADINGS, looked, said, shown } from "./look.js";
 
 const FIELDS = 30; // columns that have a field of their own
 const MEDIA = { image: "image/*", audio: "audio/*", text: ".txt,.md,.csv,text/plain", signal: ".npy,.npz,.edf,.bdf,.csv,.tsv,.txt", vector: ".csv,.tsv,text/csv" };
@@ -35,7 +35,7 @@ export function question(model, url) {
       const all = await send(false);
       if (mine !== turn) return;
       fill(words, told.parts);
-      fill(picture, el("h3", {}, "Where it looked"), looked(all.looked, all.shown, given, label));
+      fill(picture, el("h3", {}, HEADINGS[all.looked.kind]), looked(all.looked, all.shown, given, label));
       fill(near, nearest(all.nearest, model));
       announce(`${told.said} ${said(all.looked)}`);
     } catch (error) {

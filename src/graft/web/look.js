@@ -7,11 +7,13 @@ const WIDE = 720, HIGH = 72; // units of a drawn curve
 
 /** The example itself, before anything is known of it but what was handed over. */
 export function shown(given, drawn, label) {
-  if (drawn?.photo) return el("figure", { class: "photo" }, el("img", { src: drawn.photo, alt: label }));
+  if (drawn?.photo) return el("figure", { class: "photo" }, layered(drawn.photo, label));
   if (drawn?.curves) return recording(drawn, [], label, given?.sound);
-  if (given?.photo) return el("figure", { class: "photo" }, el("img", { src: given.photo, alt: label }));
+  if (given?.photo) return el("figure", { class: "photo" }, layered(given.photo, label));
   return given?.text ? el("p", { class: "marked" }, given.text) : null;
 }
+
+export const HEADINGS = { grid: "Where it looked", words: "The words it went by", spans: "The stretches it went by", columns: "What it went by" };
 
 /** The example with what mattered marked, and the same in words. */
 export function looked(look, drawn, given, label) {
@@ -22,7 +24,7 @@ export function looked(look, drawn, given, label) {
     grid: () => heat(look.regions, most, drawn, label),
     words: () => marked(look, most),
     spans: () => recording(drawn, look.regions.map((one) => ({ ...one, share: one.weight / most })), label, given?.sound),
-    columns: () => bars(sorted.slice(0, 12).map((one) => ({ name: one.name, share: one.weight / most, shown: effect(one.weight, look) })), "Columns that mattered"),
+    columns: () => bars(sorted.slice(0, 12).map((one) => ({ strong: one.weight === most, name: one.name, share: one.weight / most, shown: effect(one.weight, look) })), "Columns that mattered"),
   }[look.kind]();
   const told = sorted.slice(0, TOLD).map((one) => el("li", {}, `${named(one, look.kind)}: ${effect(one.weight, look)}`));
   return [
@@ -51,6 +53,14 @@ function named(one, kind) {
   return `${row} ${column}, square ${one.column + 1} of ${one.columns} in row ${one.row + 1}`;
 }
 
+/** A photo as wide as there is room, and what lies over it. */
+function layered(source, label, ...over) {
+  const image = el("img", { src: source, alt: label });
+  const layers = el("div", { class: "layers" }, image, over);
+  image.addEventListener("load", () => layers.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight));
+  return layers;
+}
+
 /** What matters stays bright, the rest lies in shade; the strongest square has a frame. */
 function heat(regions, most, drawn, label) {
   const { rows, columns } = regions[0];
@@ -66,7 +76,7 @@ function heat(regions, most, drawn, label) {
   const frame = el("span", { class: "frame", "aria-hidden": "true" });
   for (const [name, value] of [["left", best.column / columns], ["top", best.row / rows], ["width", 1 / columns], ["height", 1 / rows]])
     frame.style.setProperty(name, `${100 * value}%`);
-  const layers = el("div", { class: "layers" }, el("img", { src: drawn.photo, alt: label }), shade, frame);
+  const layers = layered(drawn.photo, label, shade, frame);
   const toggle = el("button", { type: "button", class: "quiet small", "aria-pressed": "true", onclick: () => {
     const on = toggle.getAttribute("aria-pressed") !== "true";
     toggle.setAttribute("aria-pressed", String(on));
