@@ -24,10 +24,12 @@ from graft.closeups import marked
 from graft.core.codec import from_json
 from graft.core.exhibits import FILES, Closeup, Exhibits, Region, Told
 from graft.core.nouns import Report, Row, Slice
+from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
 from graft.data.shown import POINTS, signal
 from graft.data.shown import sound as heard
 from graft.data.traces import Trace, pack, unpack
+from graft.examined import said, truth, wrong
 from graft.modalities import text
 from graft.model.gaze import gaze
 from graft.model_card import card
@@ -274,6 +276,25 @@ def test_what_is_shown_is_small_and_keeps_peaks() -> None:
     played = sound.decode(base64.b64decode(clip["sound"].partition(",")[2]), 16_000)
     assert played.seconds == pytest.approx(5, abs=0.2)
     assert len(clip["sound"]) < 120_000
+
+
+def test_what_is_wrong_is_told_for_every_head() -> None:
+    sure_of = np.exp(3) / (1 + np.exp(3))
+    logits, y = np.array([[2.0, 0], [0, 3], [0, 1]]), np.array([0, 0, 1])
+    np.testing.assert_allclose(wrong(take("heads", "classification"), logits, y), [0, sure_of, 0])
+    np.testing.assert_allclose(wrong(take("heads", "multilabel"), np.array([[2.0, -1], [-4, 1]]), np.eye(2)), [0, 0])
+    np.testing.assert_allclose(wrong(take("heads", "multilabel"), np.array([[2.0, 1.5]]), np.array([[1, 0]])), [1.5])
+    far = wrong(take("heads", "regression"), np.array([[1.0], [5.0]]), np.array([[1.0], [3.0]]))
+    np.testing.assert_allclose(far, [0, 2])  # in the spread of the truth, which is 1
+    tags = np.array([[0, 0], [-1, 0], [1, 0], [1, 1], [0, 1]])
+    said_of = np.eye(2)[[0, 0, 1, 0, 1]]
+    np.testing.assert_allclose(wrong(take("heads", "tagging"), said_of, tags), [0, 2])
+    assert not wrong(take("heads", "grouping"), logits, y).any()
+    names = ("O", "B-X")
+    assert truth(take("heads", "tagging"), (0, 1, 0), names) == "B-X"
+    assert said({"tags": [{"word": "so", "tag": "O"}, {"word": "Anna", "tag": "B-X"}]}) == "Anna B-X"
+    assert truth(take("heads", "multilabel"), (), names) == said({"labels": [], "scores": {}}) == "none"
+    assert truth(take("heads", "regression"), (1.5, 2.0), names) == said({"values": {"a": 1.5, "b": 2.0}}) == "1.5, 2"
 
 
 # ── where the answer comes from ───────────────────────────────────────────────────────────────────────────────────────

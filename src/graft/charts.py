@@ -227,7 +227,7 @@ def map(report: Report, shown: Exhibits) -> Figure | None:
         some = [dot for dot in shown.dots if dot.truth == kind]
         style = {"marker": SHAPES[kind % len(SHAPES)], "color": CLASSES[kind % len(CLASSES)]}
         label = _cut(shown.outputs[kind]) if kinds.index(kind) < MOST else None
-        axes.scatter([d.x for d in some], [d.y for d in some], s=22, alpha=0.75, linewidths=0, label=label, **style)
+        axes.scatter([d.x for d in some], [d.y for d in some], s=22, alpha=0.9, linewidths=0, label=label, **style)
     bad = [dot for dot in shown.dots if dot.truth != dot.answer]
     if bad:
         axes.scatter([d.x for d in bad], [d.y for d in bad], s=90, facecolors="none", edgecolors=WARN, linewidths=1.5,
@@ -246,8 +246,8 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
     kept = parts if len(parts) <= MOST else [*parts[: MOST // 2], *parts[-MOST // 2 :]]
     unit = 100.0 if figures.is_share(kept[0].metric) else 1.0
     made, axes = figure(0.7 + 0.5 * len(kept))
-    axes.axvline(0, color=MUTED)
     for place, one in enumerate(kept):
+        axes.plot([0, 0], [place - 0.15, place + 0.3], color=MUTED)  # zero, but not through the names
         mean, low, high = (unit * value for value in one.gain)
         colour = WARN if high < 0 else ACCENT if low > 0 else INK
         axes.errorbar(
@@ -265,7 +265,7 @@ def _cut(name: str, most: int = 16) -> str:
     return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
-def _end(name: str, most: int = 16) -> str:
+def _end(name: str, most: int = 12) -> str:
     """The end of a module's name, which tells it from others."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 

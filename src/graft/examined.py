@@ -22,6 +22,7 @@ from graft.core.shelf import names, take
 from graft.data.batches import stacked
 from graft.data.dataset import content
 from graft.model.chain import Chain
+from graft.model.entities import OUTSIDE
 from graft.model.gaze import gaze
 from graft.occlusion import explained
 from graft.parity import spoken
@@ -152,7 +153,7 @@ def truth(head: Any, target: Any, labels: Sequence[str]) -> str:
         return ", ".join(number(float(value)) for value in several)
     if not getattr(head, "LABELLED", True):
         return ""
-    return (" " if head.ROWS else ", ").join(labels[at] for at in several) or "none"
+    return ", ".join(labels[at] for at in several if not head.ROWS or labels[at] != OUTSIDE) or "none"
 
 
 def said(answer: dict[str, Any]) -> str:
@@ -164,7 +165,7 @@ def said(answer: dict[str, Any]) -> str:
     if "group" in answer:
         return str(answer["group"])
     if "tags" in answer:
-        return " ".join(word["tag"] for word in answer["tags"])
+        return ", ".join(f"{one['word']} {one['tag']}" for one in answer["tags"] if one["tag"] != OUTSIDE) or "none"
     values = [answer["value"]] if "value" in answer else answer["values"].values()
     return ", ".join(number(float(value)) for value in values)
 

@@ -147,7 +147,10 @@ def _telling(head: Any, logits: np.ndarray, y: np.ndarray, bad: np.ndarray, heat
         order = [int(at) for at in np.argsort(-p, kind="stable") if not bad[at]]
         first = {int(own[at]): at for at in reversed(order)}
         return [first[label] for label in sorted(first)][:LOOKS]
-    return [int(at) for at in np.argsort(bad, kind="stable")[:LOOKS]]
+    tagged = (
+        np.bincount(y[:, 1], weights=y[:, 0] > 0) if head.ROWS else np.zeros(len(bad))
+    )  # what has nothing says nothing
+    return [int(at) for at in np.lexsort((-tagged, bad))[:LOOKS]]
 
 
 def _suspects(task: Task, found: Sequence[Suspect], shown: Any) -> tuple[Closeup, ...]:
