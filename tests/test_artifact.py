@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import graft
-from command import cli
+from command import here
 from conftest import at_home
 from graft.core.keys import file_sha256
 from graft.core.nouns import Budget, Phase, Plan
@@ -234,18 +234,18 @@ def test_a_newer_schema_says_which_version_reads_it(made, tmp_path):
         graft.open(rewritten(made[3], tmp_path / "ancient", lambda card, _: card.update(schema=1)))
 
 
-def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tmp_path):
+def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tmp_path, capsys):
     import onnx
 
     (task, *_, shapes), (second, discs) = made, other
-    done = cli("merge", shapes, discs, "--out", tmp_path / "both", "--json")
-    assert done.returncode == 0, done.stderr
+    assert here("merge", shapes, discs, "--out", tmp_path / "both", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
     both = graft.open(tmp_path / "both")
     for name, folder, items in (("shapes", shapes, task.val.items), ("discs", discs, second.val.items)):
         alone = graft.open(folder, "onnx")
         np.testing.assert_allclose(both.logits(items, name), alone.logits(items), atol=1e-6)
-        told = [{k: v for k, v in one.items() if k != "input"} for one in alone.predict(items)]
-        assert [one["tasks"][name] for one in both.predict(items)] == told
+        right = [{k: v for k, v in one.items() if k != "input"} for one in alone.predict(items)]
+        assert [one["tasks"][name] for one in both.predict(items)] == right
     single, merged = (
         [node.op_type for node in onnx.load(place / "model.onnx").graph.node] for place in (shapes, tmp_path / "both")
     )
@@ -254,10 +254,18 @@ def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tm
     assert (tmp_path / "both" / "weights.safetensors").stat().st_size < 1.1 * (
         shapes / "weights.safetensors"
     ).stat().st_size
-    assert "runs once" in json.loads(done.stdout)["sentence"]
+    assert "runs once" in told["sentence"]
     (nearest,) = both.nearest(task.train.items[0], k=1)
     assert (nearest["name"], nearest["task"]) == (Path(task.train.items[0]).name, "shapes")
     assert both.card["tasks"]["discs"]["labels"] == list(second.outputs)
+
+
+def test_what_no_other_library_has_is_refused(made, tmp_path, capsys):
+    assert here("export", made[3], "--to", "hf", tmp_path / "hf") == 2
+    said = capsys.readouterr().err
+    assert "timm has no network tiny/net" in said
+    assert "model.onnx" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_backbones_that_were_tuned_share_what_comes_before(made, tuned, tmp_path):
