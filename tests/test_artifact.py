@@ -151,6 +151,21 @@ def test_lora_on_convolutions_is_merged_before_batch_norms_are_folded(made, tune
     np.testing.assert_allclose(graft.open(folder).logits(task.val.items), in_torch(task, run, task.val), atol=1e-4)
 
 
+@pytest.mark.weights
+def test_a_published_network_tuned_by_lora_ships_as_it_was_trained(weights_home, tmp_path):
+    from photos import photos as write_photos
+
+    task = graft.load(write_photos(tmp_path / "photos", classes=2, each=8))
+    phases = (Phase(("head", "stages[6:]"), adapter="lora", steps=2, batch=8, lr=0.003, backbone_lr=1.0),)
+    run = graft.adapt(task, Plan(graft.find("package/resnet18"), "classification", "x", phases))
+    graft.export(task, run, report(task, run), tmp_path / "model", examples=False)
+    proof = card_of(tmp_path / "model")["proof"]
+    assert max(proof["onnx"]["difference"], proof["weights"]["difference"]) <= 1e-4
+    assert proof["onnx"]["flipped"] == 0
+    right = in_torch(task, run, task.val)
+    np.testing.assert_allclose(graft.open(tmp_path / "model").logits(task.val.items), right, atol=1e-4)
+
+
 def test_eight_bits_are_kept_only_within_their_bound(made, tuned):
     import onnx
 
