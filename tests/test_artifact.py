@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import graft
-from command import cli
+from command import here
 from conftest import at_home
 from graft.core.keys import file_sha256
 from graft.core.nouns import Budget, Phase, Plan
@@ -151,6 +151,21 @@ def test_lora_on_convolutions_is_merged_before_batch_norms_are_folded(made, tune
     np.testing.assert_allclose(graft.open(folder).logits(task.val.items), in_torch(task, run, task.val), atol=1e-4)
 
 
+@pytest.mark.weights
+def test_a_published_network_tuned_by_lora_ships_as_it_was_trained(weights_home, tmp_path):
+    from photos import photos as write_photos
+
+    task = graft.load(write_photos(tmp_path / "photos", classes=2, each=8))
+    phases = (Phase(("head", "stages[4:]"), adapter="lora", steps=2, batch=8, lr=0.003, backbone_lr=1.0),)
+    run = graft.adapt(task, Plan(graft.find("package/resnet18"), "classification", "x", phases))
+    graft.export(task, run, report(task, run), tmp_path / "model", examples=False)
+    proof = card_of(tmp_path / "model")["proof"]
+    assert max(proof["onnx"]["difference"], proof["weights"]["difference"]) <= 1e-4
+    assert proof["onnx"]["flipped"] == 0
+    right = in_torch(task, run, task.val)
+    np.testing.assert_allclose(graft.open(tmp_path / "model").logits(task.val.items), right, atol=1e-4)
+
+
 def test_eight_bits_are_kept_only_within_their_bound(made, tuned):
     import onnx
 
@@ -234,18 +249,18 @@ def test_a_newer_schema_says_which_version_reads_it(made, tmp_path):
         graft.open(rewritten(made[3], tmp_path / "ancient", lambda card, _: card.update(schema=1)))
 
 
-def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tmp_path):
+def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tmp_path, capsys):
     import onnx
 
     (task, *_, shapes), (second, discs) = made, other
-    done = cli("merge", shapes, discs, "--out", tmp_path / "both", "--json")
-    assert done.returncode == 0, done.stderr
+    assert here("merge", shapes, discs, "--out", tmp_path / "both", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
     both = graft.open(tmp_path / "both")
     for name, folder, items in (("shapes", shapes, task.val.items), ("discs", discs, second.val.items)):
         alone = graft.open(folder, "onnx")
         np.testing.assert_allclose(both.logits(items, name), alone.logits(items), atol=1e-6)
-        told = [{k: v for k, v in one.items() if k != "input"} for one in alone.predict(items)]
-        assert [one["tasks"][name] for one in both.predict(items)] == told
+        right = [{k: v for k, v in one.items() if k != "input"} for one in alone.predict(items)]
+        assert [one["tasks"][name] for one in both.predict(items)] == right
     single, merged = (
         [node.op_type for node in onnx.load(place / "model.onnx").graph.node] for place in (shapes, tmp_path / "both")
     )
@@ -254,10 +269,18 @@ def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tm
     assert (tmp_path / "both" / "weights.safetensors").stat().st_size < 1.1 * (
         shapes / "weights.safetensors"
     ).stat().st_size
-    assert "runs once" in json.loads(done.stdout)["sentence"]
+    assert "runs once" in told["sentence"]
     (nearest,) = both.nearest(task.train.items[0], k=1)
     assert (nearest["name"], nearest["task"]) == (Path(task.train.items[0]).name, "shapes")
     assert both.card["tasks"]["discs"]["labels"] == list(second.outputs)
+
+
+def test_what_no_other_library_has_is_refused(made, tmp_path, capsys):
+    assert here("export", made[3], "--to", "hf", tmp_path / "hf") == 2
+    said = capsys.readouterr().err
+    assert "timm has no network tiny/net" in said
+    assert "model.onnx" in said
+    assert not list(tmp_path.iterdir())
 
 
 def test_backbones_that_were_tuned_share_what_comes_before(made, tuned, tmp_path):

@@ -546,7 +546,7 @@ def test_an_artifact_that_is_replaced_keeps_what_was_not_its_own(tiny_home, phot
     report = graft.verify(task, run, FAST)
     graft.export(task, run, report, tmp_path / "model")
     (tmp_path / "model" / "notes.txt").write_text("mine")
-    graft.export(task, run, report, tmp_path / "model")
+    graft.export(task, run, replace(report, sentence="Another."), tmp_path / "model")
     assert (tmp_path / "model" / "notes.txt").read_text() == "mine"
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 

@@ -111,11 +111,14 @@ def _report(a: argparse.Namespace) -> None:
 def _export(a: argparse.Namespace) -> None:
     from graft.core.nouns import Report
     from graft.export import check_out, export
+    from graft.forms import chosen
     from graft.verify import verify
 
     if a.to and os.path.isfile(os.path.join(a.data, "card.json")):
-        return _to_hf(a, a.data)
+        _to_hf(a, a.data)
+        return _show(a, {"path": a.to[1]}, "")
     check_out(a.out)
+    chosen(a.format)
     task = asked.task(a)
     run = asked.run(a, task)
     report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a))

@@ -55,7 +55,6 @@ def export(
     if report.task != task.key or report.run != run.key:
         raise PlanError("The report is of another run or other data. Run `graft verify` on these.")
     row = next(row for row in report.rows if row.name == report.ships)
-    check_out(out)
     forms = () if row.name in names("baselines") else chosen(formats)
     made = key("artifact", graft.__version__, SCHEMA, task.key, task.name, report, forms, examples)
     with held(out) as place:

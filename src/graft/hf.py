@@ -88,7 +88,7 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
         ExportMismatch: loaded by the library alone, in a fresh process, it answers otherwise.
         DataError: `out` exists and holds something.
     """
-    predictor, place = graft.open(artifact, "onnx"), Path(out)
+    predictor, place = graft.open(artifact, "onnx"), Path(os.path.realpath(out))
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise DataError(f"{place} exists and is no empty folder. Choose another.")
     card = predictor.card
@@ -250,7 +250,8 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
             ),
             *(f"# {card['task']['name']}", "", report["sentence"], "", f"It answers: {labels}.", ""),
             f"Backbone: {backbone.architecture}{beside}; its licence: {backbone.license}. Written by graft-learn "
-            f"{card['graft']}, and compared with what was trained.",
+            f"{card['graft']}, and compared with what was trained."
+            + (f" Texts are cut after {card['input']['window']} tokens." if library == "mean" else ""),
             *("", "```python", USE[library].replace("FOLDER", name), "```", ""),
         ]
     )

@@ -23,19 +23,10 @@ from graft.parity import BATCHES, TOLERANCE
 from graft.predict import Predictor
 
 ALIKE = ("modality", "reading", "input", "schema_in", "assets")  # what is read and prepared once must be the same
+# What each task keeps of its own card.
 OWN = (
-    "head",
-    "labels",
-    "thresholds",
-    "trust",
-    "unlike",
-    "groups",
-    "task",
-    "ships",
-    "report",
-    "license",
-    "run",
-    "learned",
+    *("head", "labels", "thresholds", "trust", "unlike", "groups"),
+    *("task", "ships", "report", "license", "run", "learned"),
 )
 ONNX = "model.onnx"
 

@@ -25,7 +25,7 @@ TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh pro
 COMPARED = 200  # real examples that are compared, of the validation and the training part
 BATCHES = (1, 7)  # examples that are answered together: alone, and beside longer ones
 WEIGHED = 64  # of the examples, that the safetensors weights are asked as well
-TIE = 1e-6  # two labels nearer than this are one to float32: which comes first is no answer
+TIE = 1e-5  # two labels nearer than this are one to float32: which comes first is no answer
 CHECK = "from graft.parity import answers; answers()"  # what the fresh process runs
 
 

@@ -128,9 +128,13 @@ def artifact(artifact: Artifact, example: str = "") -> str:
 
 def answer(answer: dict[str, Any]) -> str:
     """What an artifact answers for one example."""
-    if answer.get("unlike"):
-        return f"{_answer(answer)} [unlike what it learned from]"
-    return _answer(answer)
+    if "tasks" in answer:
+        return f"{answer['input']}: {'; '.join(_known({**a, 'input': name}) for name, a in answer['tasks'].items())}"
+    return _known(answer)
+
+
+def _known(answer: dict[str, Any]) -> str:
+    return f"{_answer(answer)}{' [unlike what it learned from]' if answer.get('unlike') else ''}"
 
 
 def _answer(answer: dict[str, Any]) -> str:
