@@ -123,9 +123,11 @@ def _count(metrics: Metrics, model: str, said: Sequence[dict[str, Any]]) -> None
             metrics.count("graft_unreadable_total", model=model)
             continue
         metrics.count("graft_examples_total", model=model)
-        for label in answer.get("labels") or [answer.get("label", answer.get("group"))]:
-            if isinstance(label, str):
-                metrics.count("graft_answers_total", model=model, label=label)
-        for name in ("unlike", "unsure"):
-            if answer.get(name):
-                metrics.count(f"graft_{name}_total", model=model)
+        for task, one in answer.get("tasks", {"": answer}).items():  # several heads on one backbone answer several
+            name = f"{model}/{task}" if task else model
+            for label in one.get("labels") or [one.get("label", one.get("group"))]:
+                if isinstance(label, str):
+                    metrics.count("graft_answers_total", model=name, label=label)
+            for doubt in ("unlike", "unsure"):
+                if one.get(doubt):
+                    metrics.count(f"graft_{doubt}_total", model=name)
