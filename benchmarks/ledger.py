@@ -24,7 +24,7 @@ from collections import Counter
 from pathlib import Path
 
 BROKEN = ("hangs up", "hostile", "damaged form", "damaged json", "too much", "no model", "slow")
-AGAIN = 60  # times that a request is sent until it is lost: a restart takes seconds
+AGAIN = 400  # times that a request is sent until it is lost: on a busy machine a restart takes half a minute
 REPLACED, RESTARTED = 6, 2  # how often the artifact changes, and the server ends, within a run
 PAUSE = 0.25  # seconds between two trials
 

@@ -20,6 +20,7 @@ import pytest
 
 import graft
 from graft.core.errors import DataError, PlanError
+from graft.serving.app import _count
 from graft.serving.limits import Settings
 from graft.serving.metrics import Metrics
 from graft.serving.run import serve
@@ -320,6 +321,18 @@ def test_metrics_say_what_was_asked(folders, tmp_path, rng):
     buckets = [value for name, value in found.items() if name.startswith('graft_batch_examples_bucket{model="colours"')]
     assert buckets == sorted(buckets)
     assert buckets[-1] == found['graft_batch_examples_count{model="colours"}'] >= 1
+
+
+def test_every_task_of_an_answer_is_counted():
+    metrics = Metrics()
+    _count(
+        metrics, "m", [{"tasks": {"a": {"label": "x", "unsure": True}, "b": {"labels": ["y", "z"]}}}, {"value": 1.0}]
+    )
+    said = metrics.text({})
+    assert 'graft_examples_total{model="m"} 2' in said
+    assert 'graft_unsure_total{model="m/a"} 1' in said
+    for name, label in (("a", "x"), ("b", "y"), ("b", "z")):
+        assert f'graft_answers_total{{model="m/{name}",label="{label}"}} 1' in said
 
 
 def test_labels_of_any_text_are_written_safely():

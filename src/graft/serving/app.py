@@ -123,11 +123,11 @@ def _count(metrics: Metrics, model: str, said: Sequence[dict[str, Any]]) -> None
             metrics.count("graft_unreadable_total", model=model)
             continue
         metrics.count("graft_examples_total", model=model)
-        for task, one in answer["tasks"].items() if "tasks" in answer else [(None, answer)]:
-            whose = {"model": model} | ({"task": task} if task else {})  # a merged artifact has several tasks
+        for task, one in answer.get("tasks", {"": answer}).items():  # several heads on one backbone answer several
+            name = f"{model}/{task}" if task else model
             for label in one.get("labels") or [one.get("label", one.get("group"))]:
                 if isinstance(label, str):
-                    metrics.count("graft_answers_total", **whose, label=label)
-            for name in ("unlike", "unsure"):
-                if one.get(name):
-                    metrics.count(f"graft_{name}_total", **whose)
+                    metrics.count("graft_answers_total", model=name, label=label)
+            for doubt in ("unlike", "unsure"):
+                if one.get(doubt):
+                    metrics.count(f"graft_{doubt}_total", model=name)
