@@ -135,16 +135,16 @@ def tools() -> Path:
 
 def brisk(words: list[str]) -> list[str]:
     """The same command, done within seconds: where a page leaves the backbones open, small ones are taken."""
-    asked = parse(words)
-    slow = getattr(asked, "budget", 0) > PATIENCE
-    blank = "backbone" in asked and not asked.backbone
+    given = parse(words)
+    slow = getattr(given, "budget", 0) > PATIENCE
+    blank = "backbone" in given and not given.backbone
     return [*words, *(["--budget", SECONDS] if slow else []), *(["--backbone", *SMALL] if blank else [])]
 
 
 def unsaid(promised: str, said: str) -> str | None:
     """The first passage of a promise that did not come; numbers may differ, and … stands for anything."""
     rest = plain(said)
-    for passage in re.split(r"…|^\.\.\.$", promised, flags=re.MULTILINE):
+    for passage in promised.split("…"):
         found = rest.find(wanted := plain(passage))
         if found < 0:
             return wanted
