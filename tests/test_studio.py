@@ -231,10 +231,13 @@ def test_from_a_zip_to_a_model_with_the_keyboard(tiny_home, photos, tmp_path):
             browser.reach(page, "button", "Make a plan")
             page.keyboard.press("Enter")
             page.get_by_role("button", name="Accept and begin").wait_for()
-            page.get_by_text("Why, and what else could be done").click()
-            page.get_by_label("Another way").select_option("linear_probe")
-            page.get_by_role("button", name="Plan with this").click()
-            page.get_by_text("This has one exact answer.").wait_for()
+            exact = page.get_by_text("This has one exact answer.").count() == page.locator("#step-plan ol li").count()
+            ways = {"full": "Let the whole network learn", "linear_probe": "This has one exact answer."}
+            for way, step in list(ways.items())[not exact :]:
+                page.get_by_text("Why, and what else could be done").click()
+                page.get_by_label("Another way").select_option(way)
+                page.get_by_role("button", name="Plan with this").click()
+                page.locator("#step-plan li").get_by_text(step).wait_for()
             for width in (1200, 360):
                 page.set_viewport_size({"width": width, "height": 800})
                 assert not browser.faults(page), width
