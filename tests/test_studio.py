@@ -274,12 +274,18 @@ def test_from_a_zip_to_a_model_with_the_keyboard(tiny_home, photos, tmp_path):
         studio.end()
 
 
-def test_a_second_studio_of_a_home_is_refused(home):
+def test_a_folder_is_handed_over_and_a_second_studio_refused(home, photos):
     studio = Studio()
     try:
-        second = subprocess.run(
-            [sys.executable, "-m", "graft.cli", "studio", "--port", "0"], capture_output=True, text=True
-        )
+        with browser.opened() as chromium, browser.page(chromium) as page:
+            page.goto(studio.url)
+            page.set_input_files("input[webkitdirectory]", photos)
+            page.get_by_text("60 photos were read.").wait_for()
+        (folder,) = projects.everyone()
+        sent = {file.relative_to(photos): file.read_bytes() for file in photos.rglob("*.jpg")}
+        root = projects.root(folder)
+        assert {file.relative_to(root): file.read_bytes() for file in root.rglob("*.*")} == sent
+        second = cli("studio", "--port", 0)
         assert second.returncode == 2
         assert "runs already" in second.stderr
         with pytest.raises(urllib.error.HTTPError, match="401"):

@@ -15,6 +15,11 @@ from graft.core.shelf import take
 from graft.studio import jobs, projects
 
 SHOWN = 6  # entries of a list of the audit
+NAMES = {  # of what is compared beside the baselines, for someone who has never heard of it
+    "adapted": "the adapted network", "linear_probe": "only a new last layer", "scratch": "the network from scratch",
+    "scratch_small": "a smaller network from scratch", "joint": "both domains together",
+    "source_only": "the other domain alone",
+}  # fmt: skip
 ENDS = {
     "best": "the best of them is kept",
     "soup": "those that agree are averaged",
@@ -125,6 +130,10 @@ def plan(made: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _name(row: str) -> str:
+    return NAMES.get(row) or str(take("baselines", row).CALLED)
+
+
 def _step(phase: Phase, chosen: Plan) -> str:
     """One phase, for someone who has never trained a network."""
     parts = len(chosen.stages)
@@ -154,7 +163,7 @@ def _training(events: list[dict[str, Any]], metric: str) -> dict[str, Any]:
             nets.append({"name": f"{name}, seed {one['seed']}", "pretrained": one["pretrained"], "epochs": []})
         elif one["event"] == "epoch" and nets:
             nets[-1]["epochs"].append([one["epoch"], one["loss"], one["score"]])
-    compared = list(dict.fromkeys(one["name"].replace("_", " ") for one in events if one["event"] == "compared"))
+    compared = list(dict.fromkeys(_name(one["name"]) for one in events if one["event"] == "compared"))
     return {"nets": nets, "compared": compared, "metric": figures.called(metric)}
 
 
@@ -164,7 +173,7 @@ def verdict(folder: Path) -> dict[str, Any]:
     report = from_dict(Report, card["report"])
     shares = figures.is_share(report.metric)
     rows = [
-        {"name": row.name.replace("_", " "), "shown": figures.score(row.score, report.metric),
+        {"name": _name(row.name), "shown": figures.score(row.score, report.metric),
          "interval": figures.interval(row.low, row.high, report.metric), "ships": row.name == report.ships,
          **({"share": row.score, "low": row.low, "high": row.high} if shares else {})}
         for row in sorted(report.rows, key=lambda row: -row.score)
@@ -172,6 +181,6 @@ def verdict(folder: Path) -> dict[str, Any]:
     files = {entry.name for entry in (folder / "artifact").iterdir()}
     return {
         "verdict": report.verdict, "sentence": report.sentence, "rows": rows, "metric": figures.called(report.metric),
-        "ships": report.ships.replace("_", " "), "report": "report.html" in files, "tests": report.n_test,
+        "report": "report.html" in files, "tests": report.n_test,
         "size": words.size(sum(entry.stat().st_size for entry in (folder / "artifact").rglob("*") if entry.is_file())),
     }  # fmt: skip
