@@ -18,6 +18,7 @@ import pytest
 
 import browser
 import graft
+from command import cli
 from graft.core.errors import DataError, GraftError
 from graft.studio import guard, jobs, projects, uploads
 
