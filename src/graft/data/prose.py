@@ -50,7 +50,7 @@ def said(name: str, rows: Sequence[Mapping[str, Any]], texts: Sequence[str], rol
 def listed(text: Any) -> Any:
     """The words of a list that was written as JSON; anything else as it is."""
     if isinstance(text, str) and text.lstrip().startswith('["'):
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             return json.loads(text)
     return text
 

@@ -131,7 +131,7 @@ def handed(value: Any, reading: Reading) -> bytes:
         x = np.atleast_2d(np.array(told["x"], np.float64))
         rate = float(told.get("rate") or 0)
         names = tuple(str(name) for name in told.get("channels") or ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise DataError("A trial is a file's bytes or numbers (channels × samples), each channel as long.") from None
     # Without names, as many channels as the task has are the task's, in its order.
     names = names or (reading.channels if len(reading.channels) == len(x) else numbered(len(x)))

@@ -294,5 +294,5 @@ def _matched(example: Values, input: Input) -> NDArray[np.float64]:
 def _json(text: bytes | str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"A row is a JSON object of values by column; this is no JSON ({error}).") from None

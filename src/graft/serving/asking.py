@@ -9,7 +9,7 @@ from graft.serving.answers import Asked, asked
 from graft.serving.limits import received
 from graft.serving.models import Model, Models
 
-LARGE = 1 << 16  # bytes from which a request is taken apart in a thread: the event loop must not wait for it
+LARGE = 1 << 18  # bytes from which a request is taken apart in a thread: the event loop must not wait for it
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ waits only while further examples are being decoded, and never longer than `max_
 import asyncio
 import logging
 import time
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -55,7 +56,7 @@ class Batcher:
         """
         self.room.enter(len(values))
         try:
-            if self._task is None:  # the first request: there is a loop from now on
+            if self._task is None or self._task.done():  # the first request: there is a loop from now on
                 self._woken, self._task = asyncio.Event(), asyncio.create_task(self._run())
             return list(await asyncio.gather(*(self._answer(version, value) for value in values)))
         finally:
@@ -136,7 +137,9 @@ class Batcher:
 
     def _fault(self, where: str, fault: Exception) -> None:
         self.metrics.count("graft_faults_total", where=where)
-        log.error("%s: a fault in %s: %s: %s", self.name, where, type(fault).__name__, str(fault)[:200])
+        frames = traceback.extract_tb(fault.__traceback__)  # its own words may repeat what was asked
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"
+        log.error("%s: a fault in %s: %s at %s", self.name, where, type(fault).__name__, place)
 
 
 def taken(version: "Version", value: Any) -> Any:

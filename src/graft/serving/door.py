@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import hmac
+import itertools
 import json
 import logging
 import re
@@ -38,6 +39,7 @@ class Door:
     """The application behind its door."""
 
     def __init__(self, app: App, room: Room, metrics: Metrics, log: Log) -> None:
+        self._numbers = itertools.count(secrets.randbits(63))  # drawn once: the kernel is not asked for every request
         self.app, self.settings, self.room, self.metrics, self.log = app, room.settings, room, metrics, log
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -46,7 +48,7 @@ class Door:
             return await self.app(scope, receive, send)
         start, headers = time.monotonic(), dict(scope["headers"])
         asked = headers.get(b"x-request-id", b"")
-        name = asked.decode() if ID.fullmatch(asked) else secrets.token_hex(8)
+        name = asked.decode() if ID.fullmatch(asked) else f"{next(self._numbers):016x}"
         status, size = HUNG_UP, 0
 
         async def sent(message: Message) -> None:

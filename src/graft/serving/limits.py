@@ -21,7 +21,7 @@ class Settings:
     body: int = 32 << 20  # bytes of one request
     held: int = 256 << 20  # bytes of all requests that are being received or answered
     items: int = 256  # examples of one request
-    pixels: int = 50_000_000  # of one photo: 150 MB in memory
+    pixels: int = 89_478_485  # of one photo: as many as are decoded anywhere, 0.27 GB
     seconds: float = 600.0  # of one clip
     tokens: int = 8192  # of one text, counted as six characters each
     samples: int = 20_000_000  # of one trial, all channels together: 160 MB in memory

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -53,7 +54,9 @@ class Model:
         """The version that lies in the folder; GraftError where it is damaged."""
         predictor = copied(self.folder)
         name = file_sha256(predictor.folder / "card.json")[:SHORT]
-        return Version(predictor, name, check(predictor.card["modality"], self.settings))
+        made = Version(predictor, name, check(predictor.card["modality"], self.settings))
+        weakref.finalize(made, shutil.rmtree, predictor.folder, ignore_errors=True)  # or when the process ends
+        return made
 
     def changed(self) -> bool:
         """Whether the folder has changed since, and has then held still from one look to the next: it is whole."""
@@ -75,10 +78,11 @@ class Models:
         self.engine = ThreadPoolExecutor(1, "compute")  # one batch at a time: it uses every core by itself
         self._models: dict[str, Model] = {}
         for folder in folders:
-            name = folder.resolve().name
+            folder = Path(os.path.abspath(folder))  # not resolved: a link may lead to another version tomorrow
+            name = folder.name
             if name in self._models:
                 raise DataError(f"Two folders are called {name!r}, and each is served under its name. Rename one.")
-            model = self._models[name] = Model(folder.resolve(), settings)
+            model = self._models[name] = Model(folder, settings)
             model.batcher = Batcher(name, self.pool, self.engine, room, metrics)
 
     def __iter__(self) -> Iterator[Model]:
@@ -101,12 +105,14 @@ class Models:
         """What a function returns, called in a thread of the bounded pool."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, function, *arguments)
 
-    async def reload(self) -> None:
-        """Open every folder that has changed; where that fails the old version goes on."""
+    async def reload(self) -> bool:
+        """Open every folder that has changed, and say whether there was one; where that fails the old one goes on."""
+        found = False
         for model in self:
             if not await asyncio.to_thread(model.changed):
                 continue
             model.tried()
+            found = True
             before, outcome = model.now.name, "taken"
             try:
                 model.now = await asyncio.to_thread(model.read)
@@ -115,12 +121,18 @@ class Models:
                 outcome = "refused"
                 log.warning("%s: the new version is refused, %s goes on: %s", model.name, before, error)
             self.metrics.count("graft_reloads_total", model=model.name, outcome=outcome)
+        return found
 
     async def watch(self) -> None:
         """Look for new versions until it is cancelled."""
+        taken = 0.0  # when a new version was, if its forerunner may still be in memory
         while True:
             await asyncio.sleep(self.settings.reload)
-            await self.reload()
+            if await self.reload():
+                taken = asyncio.get_running_loop().time()
+            elif taken and asyncio.get_running_loop().time() > taken + self.settings.answer:
+                taken = 0.0
+                gc.collect()  # a predictor refers to itself: by now nobody else refers to the old one
 
     def close(self) -> None:
         """End the threads."""
@@ -138,7 +150,7 @@ def stamp(folder: Path) -> Stamp:
 
 
 def copied(folder: Path) -> "graft.Predictor":
-    """The artifact, opened from a copy that nobody changes; the copy goes when the predictor does.
+    """The artifact, opened from a copy that nobody changes.
 
     What is read later (a tokenizer, the report) is thus of the version that was checked, and libraries that remember
     files by their path do not take one version's for another's.
@@ -146,7 +158,7 @@ def copied(folder: Path) -> "graft.Predictor":
     place = Path(tempfile.mkdtemp(prefix="graft-serve-"))
     try:
         for entry in folder.iterdir() if folder.is_dir() else ():
-            if entry.is_file():
+            if entry.is_file() and not entry.is_symlink():  # a link may lead to what nobody meant to serve
                 shutil.copyfile(entry, place / entry.name)
         predictor = graft.open(place)
     except BaseException as error:
@@ -154,7 +166,6 @@ def copied(folder: Path) -> "graft.Predictor":
         if isinstance(error, GraftError):  # it names the copy, of which nobody knows
             raise type(error)(str(error).replace(str(place), str(folder))) from None
         raise
-    weakref.finalize(predictor, shutil.rmtree, place, ignore_errors=True)
     return predictor
 
 
