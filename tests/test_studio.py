@@ -20,7 +20,7 @@ import browser
 import graft
 from command import cli
 from graft.core.errors import DataError, GraftError
-from graft.studio import guard, jobs, projects, uploads
+from graft.studio import guard, jobs, projects, told, uploads
 
 # ── what is handed over ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -114,6 +114,8 @@ def test_other_choices_make_later_steps_old(home):
     assert left() == {"load", "rank"}
     projects.choose(folder, head="regression")
     assert left() == set()
+    (folder / "jobs/rank").mkdir()  # while the data are read again
+    assert "ranking" not in told.project(folder, None)
 
 
 # ── jobs ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -34,8 +34,9 @@ def project(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
     view: dict[str, Any] = {"id": folder.name, **projects.about(folder), "jobs": states}
     view["busy"] = bool(running) and not any(one["state"] == "running" for one in states.values())
     done = {verb for verb, one in states.items() if one["state"] == "done"}
-    if "load" in done:
-        view["audit"] = audit(loaded(folder))
+    if "load" not in done:  # what was made before means nothing while the data are read again
+        return view
+    view["audit"] = audit(loaded(folder))
     if states["rank"]["state"] != "absent":
         view["ranking"] = _ranking(folder, loaded(folder).metric, "rank" in done)
     if "plan" in done:
@@ -74,7 +75,7 @@ def audit(task: Task) -> dict[str, Any]:
         ("look-alikes in different parts", [f"{Path(a).name} and {Path(b).name}" for a, b in seen.near_duplicates]),
     )
     return {
-        "modality": task.modality, "head": task.head, "several": several, "total": total,
+        "several": several, "total": total,
         "sentence": words.task(task).split("\n", 1)[0].partition(": ")[2],
         "parts": [["to learn from", len(task.train)], ["to choose by", len(task.val)], ["to judge by", len(task.test)]],
         "labels": [{"name": name, "count": by_label[index]} for index, name in enumerate(task.outputs)]
@@ -122,7 +123,7 @@ def plan(made: dict[str, Any]) -> dict[str, Any]:
         for name, other in made["considered"].items() if isinstance(other, dict) and name != chosen.strategy
     ]  # fmt: skip
     return {
-        "backbone": chosen.backbone.id, "strategy": chosen.strategy, "steps": steps, "why": list(chosen.why),
+        "backbone": chosen.backbone.id, "steps": steps, "why": list(chosen.why),
         "license": chosen.backbone.license, "pretrained_on": chosen.backbone.pretrained_on,
         "cost": [["Training", f"about {_time(chosen.seconds)}"], ["Proving it", f"about {_time(made['proof'])}"],
                  ["On disk", words.size(chosen.store_bytes)], ["Memory", f"{chosen.peak_bytes / 1e9:.1f} GB"]],
@@ -160,7 +161,7 @@ def _training(events: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     for one in events:
         if one["event"] == "training":
             name = one["strategy"].replace("_", " ") if one["pretrained"] else "from scratch, to compare"
-            nets.append({"name": f"{name}, seed {one['seed']}", "pretrained": one["pretrained"], "epochs": []})
+            nets.append({"name": f"{name}, seed {one['seed']}", "epochs": []})
         elif one["event"] == "epoch" and nets:
             nets[-1]["epochs"].append([one["epoch"], one["loss"], one["score"]])
     compared = list(dict.fromkeys(_name(one["name"]) for one in events if one["event"] == "compared"))
