@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from graft.serving.asking import examples
 from graft.serving.limits import Refused
 from graft.serving.models import Models
 
+log = logging.getLogger("graft")
 WEB = Path(__file__).parent.parent / "web"
 STATIC = {
     "style.css": "text/css", "page.js": "text/javascript", "studio.js": "text/javascript", "dom.js": "text/javascript",
@@ -65,17 +68,24 @@ def router(models: Models) -> APIRouter:
         """The report of a model, as a page."""
         return reported(models.get(request.path_params.get("name")).predictor.folder)
 
-    async def explain(request: Request) -> dict[str, Any]:
+    async def explain(request: Request) -> Response:
         """The answer for one example, what it hangs on, and the nearest training examples."""
         model = models.get(request.path_params.get("name"))
         async with examples(request, models, model) as found:
             return await explained(model.predictor, model.now.check, found, turn, "quick" in request.query_params)
 
     body, name = described.body(1), {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    routes.get("/models", responses=described.replies(good="What they are."))(known)
+    several = {"type": "array", "items": {"type": "object"}}
+    routes.get("/models", responses=described.replies(good="What they are.", schema=several))(known)
+    page_of: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The page.", "content": {"text/html": {"schema": {"type": "string"}}}}
+    }
     for path, more in (("", {}), ("/{name}", {"parameters": [name]})):
         failing = described.replies(*FAILING, good="The explanation.")
-        routes.get(f"/report{path}", responses=described.replies(404, good="The page."), openapi_extra=more)(report)
+        routes.get(
+            f"/report{path}", responses={**described.replies(404), **page_of}, response_class=Response,
+            openapi_extra=more,
+        )(report)  # fmt: skip
         routes.post(f"/explain{path}", responses=failing, openapi_extra={"requestBody": body, **more})(explain)
     return routes
 
@@ -101,13 +111,14 @@ def reported(folder: Path) -> Response:
 
 def told(name: str, predictor: Predictor) -> dict[str, Any]:
     """What the page must know of a model."""
-    card, reading = predictor.card, predictor.card["reading"]
+    card, reading = predictor.card, predictor.card.get("reading", {})
     columns = [*(reading.get("columns") or ()), *(reading.get("categories") or ())]
     return {
-        "name": name, "task": card["task"]["name"], "modality": card["modality"], "head": card["head"],
+        "name": name, "task": card.get("task", {}).get("name", name),
+        "modality": card["modality"], "head": card["head"],
         "labels": list(predictor.labels), "columns": columns, "one": predictor.modality.WORD[0],
         "several": predictor.modality.WORD[1], "suffixes": list(predictor.modality.SUFFIXES),
-        "sentence": card["report"]["sentence"], "level": card.get("trust", {}).get("level"),
+        "sentence": card.get("report", {}).get("sentence", ""), "level": card.get("trust", {}).get("level"),
         "report": (predictor.folder / "report.html").is_file(),
     }  # fmt: skip
 
@@ -115,7 +126,7 @@ def told(name: str, predictor: Predictor) -> dict[str, Any]:
 async def explained(
     predictor: Predictor, check: Callable[[bytes], object], found: Sequence[Asked], turn: anyio.CapacityLimiter,
     quick: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> Response:  # fmt: skip
     """The answer for the example of a request, and unless it is to be quick, what it hangs on.
 
     Raises:
@@ -128,7 +139,8 @@ async def explained(
     value = found[0][1]
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value  # no text names a file here
     ask = answered if quick else whole
-    return await anyio.to_thread.run_sync(_asked, ask, predictor, check, raw, limiter=None if quick else turn)
+    body = await anyio.to_thread.run_sync(_asked, ask, predictor, check, raw, limiter=None if quick else turn)
+    return Response(body, media_type="application/json")
 
 
 def answered(predictor: Predictor, raw: Any) -> dict[str, Any]:
@@ -149,12 +161,15 @@ def whole(predictor: Predictor, raw: Any) -> dict[str, Any]:
 
 def _asked(
     ask: Callable[[Predictor, Any], dict[str, Any]], predictor: Predictor, check: Callable[[bytes], object], raw: Any
-) -> dict[str, Any]:
+) -> str:
     try:
         check(predictor.modality.given(raw, predictor.reading))
-        return ask(predictor, raw)
+        return json.dumps(ask(predictor, raw), allow_nan=False)
     except GraftError as error:
         raise Refused(422, str(error)) from None
+    except Exception as fault:  # libraries that stumble over hostile bytes raise whatever they like
+        log.error("A fault in an explanation: %s: %s", type(fault).__name__, str(fault)[:200])
+        raise Refused(422, f"This example cannot be explained ({type(fault).__name__}).") from None
 
 
 def _shown(predictor: Predictor, raw: Any) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def app(known: str) -> FastAPI:
         return page.told(id, _predictor(projects.find(id)))
 
     @made.post("/projects/{id}/explain")
-    async def explain(id: str, request: Request) -> dict[str, Any]:
+    async def explain(id: str, request: Request) -> Response:
         predictor = await run_in_threadpool(_predictor, projects.find(id))
         body = await received(request.receive, request.headers.get("content-length", ""), Room(LIMITS))
         found = await run_in_threadpool(asked, request.headers.get("content-type", ""), body, 1)

@@ -24,7 +24,6 @@ from graft.core.errors import GraftError
 from graft.core.home import storage, write_text
 
 PATIENCE = 10.0  # seconds that a job has to end in when it is asked to
-FINE, MENDABLE = 0, 2  # exit statuses
 
 
 class Jobs:
@@ -103,7 +102,7 @@ def state(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
         status = (folder / "status").read_text(encoding="utf-8")
     except OSError:
         return {"state": "done" if result(folder) is not None else "interrupted"}
-    if status == str(FINE):
+    if status == "0":
         return {"state": "done"}
     return {"state": "stopped"} if status == "stopped" else {"state": "failed", "why": _last(folder, "graft: ")}
 

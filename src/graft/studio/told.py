@@ -15,6 +15,11 @@ from graft.core.shelf import take
 from graft.studio import jobs, projects
 
 SHOWN = 6  # entries of a list of the audit
+NAMES = {  # of what is compared beside the baselines, for someone who has never heard of it
+    "adapted": "the adapted network", "linear_probe": "only a new last layer", "scratch": "the network from scratch",
+    "scratch_small": "a smaller network from scratch", "joint": "both domains together",
+    "source_only": "the other domain alone",
+}  # fmt: skip
 ENDS = {
     "best": "the best of them is kept",
     "soup": "those that agree are averaged",
@@ -29,8 +34,9 @@ def project(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
     view: dict[str, Any] = {"id": folder.name, **projects.about(folder), "jobs": states}
     view["busy"] = bool(running) and not any(one["state"] == "running" for one in states.values())
     done = {verb for verb, one in states.items() if one["state"] == "done"}
-    if "load" in done:
-        view["audit"] = audit(loaded(folder))
+    if "load" not in done:  # what was made before means nothing while the data are read again
+        return view
+    view["audit"] = audit(loaded(folder))
     if states["rank"]["state"] != "absent":
         view["ranking"] = _ranking(folder, loaded(folder).metric, "rank" in done)
     if "plan" in done:
@@ -69,7 +75,7 @@ def audit(task: Task) -> dict[str, Any]:
         ("look-alikes in different parts", [f"{Path(a).name} and {Path(b).name}" for a, b in seen.near_duplicates]),
     )
     return {
-        "modality": task.modality, "head": task.head, "several": several, "total": total,
+        "several": several, "total": total,
         "sentence": words.task(task).split("\n", 1)[0].partition(": ")[2],
         "parts": [["to learn from", len(task.train)], ["to choose by", len(task.val)], ["to judge by", len(task.test)]],
         "labels": [{"name": name, "count": by_label[index]} for index, name in enumerate(task.outputs)]
@@ -117,12 +123,16 @@ def plan(made: dict[str, Any]) -> dict[str, Any]:
         for name, other in made["considered"].items() if isinstance(other, dict) and name != chosen.strategy
     ]  # fmt: skip
     return {
-        "backbone": chosen.backbone.id, "strategy": chosen.strategy, "steps": steps, "why": list(chosen.why),
+        "backbone": chosen.backbone.id, "steps": steps, "why": list(chosen.why),
         "license": chosen.backbone.license, "pretrained_on": chosen.backbone.pretrained_on,
         "cost": [["Training", f"about {_time(chosen.seconds)}"], ["Proving it", f"about {_time(made['proof'])}"],
                  ["On disk", words.size(chosen.store_bytes)], ["Memory", f"{chosen.peak_bytes / 1e9:.1f} GB"]],
         "others": sorted(others, key=lambda other: other["seconds"]),
     }  # fmt: skip
+
+
+def _name(row: str) -> str:
+    return NAMES.get(row) or str(take("baselines", row).CALLED)
 
 
 def _step(phase: Phase, chosen: Plan) -> str:
@@ -151,10 +161,10 @@ def _training(events: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     for one in events:
         if one["event"] == "training":
             name = one["strategy"].replace("_", " ") if one["pretrained"] else "from scratch, to compare"
-            nets.append({"name": f"{name}, seed {one['seed']}", "pretrained": one["pretrained"], "epochs": []})
+            nets.append({"name": f"{name}, seed {one['seed']}", "epochs": []})
         elif one["event"] == "epoch" and nets:
             nets[-1]["epochs"].append([one["epoch"], one["loss"], one["score"]])
-    compared = list(dict.fromkeys(one["name"].replace("_", " ") for one in events if one["event"] == "compared"))
+    compared = list(dict.fromkeys(_name(one["name"]) for one in events if one["event"] == "compared"))
     return {"nets": nets, "compared": compared, "metric": figures.called(metric)}
 
 
@@ -164,7 +174,7 @@ def verdict(folder: Path) -> dict[str, Any]:
     report = from_dict(Report, card["report"])
     shares = figures.is_share(report.metric)
     rows = [
-        {"name": row.name.replace("_", " "), "shown": figures.score(row.score, report.metric),
+        {"name": _name(row.name), "shown": figures.score(row.score, report.metric),
          "interval": figures.interval(row.low, row.high, report.metric), "ships": row.name == report.ships,
          **({"share": row.score, "low": row.low, "high": row.high} if shares else {})}
         for row in sorted(report.rows, key=lambda row: -row.score)
@@ -172,6 +182,6 @@ def verdict(folder: Path) -> dict[str, Any]:
     files = {entry.name for entry in (folder / "artifact").iterdir()}
     return {
         "verdict": report.verdict, "sentence": report.sentence, "rows": rows, "metric": figures.called(report.metric),
-        "ships": report.ships.replace("_", " "), "report": "report.html" in files, "tests": report.n_test,
+        "report": "report.html" in files, "tests": report.n_test,
         "size": words.size(sum(entry.stat().st_size for entry in (folder / "artifact").rglob("*") if entry.is_file())),
     }  # fmt: skip
