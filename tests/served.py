@@ -22,7 +22,7 @@ from graft.core.codec import from_dict, to_dict
 from graft.core.shelf import take
 
 COLOURS = {"red": (220, 30, 20), "green": (20, 200, 40), "blue": (10, 40, 230)}
-TRUST = {"level": 0.9, "temperature": 1.0, "thresholds": [0.6]}
+TRUST = {"level": 0.9, "temperature": 1.0, "quantiles": [0.6]}
 SIDE = 32  # of the photos that the network sees
 
 
@@ -30,7 +30,8 @@ def card(folder: Path, **said: Any) -> Path:
     """An artifact of the files that lie in a folder."""
     files = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
     files.pop("card.json", None)
-    base = {"schema": 2, "graft": "0.1.0", "head": "classification", "reading": {}, "task": {"name": folder.name}}
+    base = {"schema": 3, "graft": "0.1.0", "head": "classification", "reading": {}, "task": {"name": folder.name}}
+    base["formats"] = {"onnx": {"files": ["model.onnx"]}} if "model.onnx" in files else {}
     (folder / "card.json").write_text(json.dumps({**base, **said, "files": files}))
     return folder
 

@@ -50,9 +50,8 @@ def gathered(
     labels = named(task, found)
     worth, plan, backbone = report.calibration, run.plan, run.plan.backbone
     heat = worth.temperature if worth else 1.0
-    trust = {name: getattr(worth, name) for name in ("level", "temperature", "thresholds")} if worth else {}
     bad = wrong(head, logits, y, heat)
-    ask = Examiner(task, row, labels, trust)
+    ask = Examiner(task, row, labels, worth.trust if worth else {})
 
     def shown(rows: Sequence[int], look: bool = True, of: Part = part) -> tuple[Closeup, ...]:
         told = [truth(head, of.targets[at], labels) for at in rows] if of.targets else [""] * len(rows)

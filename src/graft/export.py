@@ -150,11 +150,7 @@ def _described(task: Task, row: Row, report: Report) -> Card:
     if head.KIND == "sigmoid":  # folded into the weights: a score above this is a label that is given
         card["thresholds"] = dict.fromkeys(card["labels"], 0.5)
     if worth := report.calibration:
-        card["trust"] = {
-            "level": worth.level,
-            "temperature": worth.temperature,
-            "quantiles": worth.thresholds,
-        }
+        card["trust"] = worth.trust
     return card
 
 

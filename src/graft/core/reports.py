@@ -68,6 +68,11 @@ class Calibration:
     answered: float = 1.0  # share with exactly one label in the set: others are unsure
     right: tuple[float, ...] = ()  # share of those that is right: mean, low, high
 
+    @property
+    def trust(self) -> dict[str, object]:
+        """What an answer needs of it, as an artifact's card holds it."""
+        return {"level": self.level, "temperature": self.temperature, "quantiles": self.thresholds}
+
 
 @dataclass(frozen=True)
 class Point:
