@@ -16,9 +16,11 @@ from PIL import Image
 import graft
 from command import here
 from conftest import at_home
+from graft.core.codec import to_json
 from graft.core.keys import file_sha256
-from graft.core.nouns import Budget, Phase, Plan
+from graft.core.nouns import Budget, Phase, Plan, Suspect
 from graft.core.shelf import take
+from graft.export import unplaced
 from shipping import report
 
 FAST = Budget(seconds=20)
@@ -344,9 +346,14 @@ def test_nearest_examples_are_those_a_search_in_torch_finds(made):
 
 
 def test_no_place_on_this_machine_is_told(made):
-    task, *_, folder = made
+    task, _, said, folder = made
     kept = (folder / "known.json").read_text()
     assert str(Path(task.train.items[0]).parent) not in kept
+    item = task.train.items[0]
+    told = unplaced(task, replace(said, suspects=(Suspect(item, "a", "b", 0.9),), notes=(f"{item} is odd.",)))
+    assert told.suspects[0].item == Path(item).name
+    assert str(Path(item).parents[1]) not in to_json(told)
+    assert str(Path(item).parent) not in (folder / "card.json").read_text()
     assert not any("/" in one["name"] for one in json.loads(kept)["examples"])
 
 

@@ -282,7 +282,7 @@ def test_without_optuna_it_says_what_to_install(fresh, task, evidence, monkeypat
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(PlanError, match=r'pip install "graft-learn\[search\]"'):
+    with pytest.raises(PlanError, match="pip install optuna"):
         graft.search(task, evidence, BUDGET)
     monkeypatch.undo()
     with pytest.raises(PlanError, match="1 trial or more, not 0"):

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from scipy.special import softmax
 from graft.adapt import finished
 from graft.build import build, reading
 from graft.core.errors import GraftError
+from graft.core.examples import called
 from graft.core.exhibits import Closeup, Region
 from graft.core.figures import number
 from graft.core.nouns import Part, Row, Task
@@ -61,7 +61,7 @@ class Examiner:
 
     def _seen(self, part: Part, row: int, truth: str, look: bool) -> Closeup:
         """The same with every cell of a row."""
-        one = Closeup(short(part.items[row]), "", truth)
+        one = Closeup(called(part.items[row]), "", truth)
         try:
             raw = content(part, row, self.modality, self.reading)
             pieces = self.modality.pieces(raw, self.reading, self.input)
@@ -168,8 +168,3 @@ def said(answer: dict[str, Any]) -> str:
         return ", ".join(f"{one['word']} {one['tag']}" for one in answer["tags"] if one["tag"] != OUTSIDE) or "none"
     values = [answer["value"]] if "value" in answer else answer["values"].values()
     return ", ".join(number(float(value)) for value in values)
-
-
-def short(item: str) -> str:
-    """What an example is called without saying where it lies."""
-    return PurePath(item).name

@@ -1,10 +1,8 @@
 """Task, Run, Report → Exhibits: what the report shows beside its figures, gathered from what is stored already."""
 
 import math
-import os
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,13 @@ from graft.adapt import finished
 from graft.confidence import said as answered
 from graft.confidence import vectors
 from graft.core.costs import boundary
+from graft.core.examples import called
 from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
 from graft.core.keys import file_sha256
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
-from graft.examined import Examiner, short, truth, wrong
+from graft.examined import Examiner, truth, wrong
+from graft.export import bare, unplaced
 from graft.folds import distinct, joined
 from graft.groups import groups, named
 from graft.model.calibration import reliability
@@ -56,7 +56,7 @@ def gathered(
     def shown(rows: Sequence[int], look: bool = True, of: Part = part) -> tuple[Closeup, ...]:
         told = [truth(head, of.targets[at], labels) for at in rows] if of.targets else [""] * len(rows)
         if not examples:
-            return tuple(Closeup(short(of.items[at]), "", label) for at, label in zip(rows, told, strict=True))
+            return tuple(Closeup(called(of.items[at]), "", label) for at, label in zip(rows, told, strict=True))
         return tuple(ask.closeup(of, at, label, look) for at, label in zip(rows, told, strict=True))
 
     errors = [int(at) for at in np.argsort(-bad, kind="stable")[:MISTAKES] if bad[at] > 0]
@@ -84,25 +84,14 @@ def gathered(
         suspects=_suspects(task, report.suspects, shown),
         dots=dots, mapped=mapped,
         groups=tuple((one.name, one.count, ", ".join(one.terms)) for one in found),
-        skipped=tuple((short(where), why) for where, why in task.audit.skipped[:LISTED]),
+        skipped=tuple((called(where), why) for where, why in task.audit.skipped[:LISTED]),
         left_out=len(task.audit.skipped),
-        alike=tuple((short(a), short(b)) for a, b in task.audit.near_duplicates[:LISTED]),
-        alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=_bare(task, task.audit.notes),
+        alike=tuple((called(a), called(b)) for a, b in task.audit.near_duplicates[:LISTED]),
+        alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=bare(task, task.audit.notes),
         spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
         peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, command),
     )  # fmt: skip
-    bare = replace(
-        report,
-        notes=_bare(task, report.notes),
-        suspects=tuple(replace(one, item=short(one.item)) for one in report.suspects),
-    )
-    return Told(SCHEMA, bare, exhibits)
-
-
-def _bare(task: Task, sentences: Sequence[str]) -> tuple[str, ...]:
-    """Sentences that name files without saying where they lie."""
-    folder = os.path.commonpath([os.path.dirname(item) for item in task.train.items]) + os.sep
-    return tuple(sentence.replace(folder, "") for sentence in sentences)
+    return Told(SCHEMA, unplaced(task, report), exhibits)
 
 
 def _ranking(ranking: Ranking | None) -> tuple[Candidate, ...]:
@@ -157,7 +146,7 @@ def _suspects(task: Task, found: Sequence[Suspect], shown: Any) -> tuple[Closeup
     where = {item: row for row, item in enumerate(task.train.items)}
     made = []
     for number, one in enumerate(found):
-        close = Closeup(short(one.item), "")
+        close = Closeup(called(one.item), "")
         if number < SUSPECTS and one.item in where:
             close = shown([where[one.item]], look=False, of=task.train)[0]
         made.append(

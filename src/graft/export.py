@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from graft.core import home
 from graft.core.card import SCHEMA, Card, opened
 from graft.core.codec import from_dict, to_dict, to_json
 from graft.core.errors import DataError, GraftError, PlanError
+from graft.core.examples import called, placeless
 from graft.core.exhibits import FILES
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Group, Report, Row, Run, Task
@@ -138,20 +140,32 @@ def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[
 
 
 def _described(task: Task, row: Row, report: Report) -> Card:
-    """What a card says of any artifact."""
+    """What a card says of any artifact, but not where the data lie: it is shown to whoever asks a server for it."""
     head, run = take("heads", task.head), finished(row.run)
     found = groups(task, run) if run else ()
     card = {
         "schema": SCHEMA, "graft": graft.__version__, "modality": task.modality, "head": task.head,
-        "reading": task.reading, "labels": named(task, found), "groups": to_dict(found),
+        "reading": task.reading, "labels": named(task, found),
+        "groups": to_dict([replace(one, examples=tuple(map(called, one.examples))) for one in found]),
         "task": {"name": task.name, "key": task.key, "metric": task.metric},
-        "ships": report.ships, "report": to_dict(report), "notes": [],
+        "ships": report.ships, "report": to_dict(unplaced(task, report)), "notes": [],
     }  # fmt: skip
     if head.KIND == "sigmoid":  # folded into the weights: a score above this is a label that is given
         card["thresholds"] = dict.fromkeys(card["labels"], 0.5)
     if worth := report.calibration:
         card["trust"] = worth.trust
     return card
+
+
+def unplaced(task: Task, report: Report) -> Report:
+    """A report that names examples without saying where they lie."""
+    return replace(report, notes=bare(task, report.notes), suspects=placeless(report.suspects))
+
+
+def bare(task: Task, sentences: Sequence[str]) -> tuple[str, ...]:
+    """Sentences that name files without saying where they lie."""
+    folder = os.path.commonpath([os.path.dirname(item) for item in task.train.items]) + os.sep
+    return tuple(sentence.replace(folder, "") for sentence in sentences)
 
 
 def _judge(task: Task, row: Row, card: Card, draft: Path, name: str, bound: float) -> None:

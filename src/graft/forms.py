@@ -17,6 +17,7 @@ from graft.build import build, reading
 from graft.confidence import familiar, said
 from graft.core.codec import to_dict
 from graft.core.errors import PlanError, nearest
+from graft.core.examples import placeless
 from graft.core.nouns import Row, Run, Task
 from graft.core.shelf import names, take
 from graft.data.batches import unstacked
@@ -79,7 +80,8 @@ def written(task: Task, run_key: str, folder: Path, formats: Sequence[str]) -> t
         shutil.copyfile(file, folder / f"{name}{Path(file).suffix}")
     whole = ["piece", "token"] if by_row else ["batch"]
     return run, {
-        "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input), "plan": to_dict(run.plan),
+        "backbone": to_dict(run.plan.backbone), "input": to_dict(run.plan.backbone.input),
+        "plan": to_dict(replace(run.plan, suspects=placeless(run.plan.suspects))),
         "run": run.key, "seed": run.seed, "learned": sorted(learned(kept)),
         "loading": to_dict(run.loading), "license": run.plan.backbone.license,
         "schema_in": fed, "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},

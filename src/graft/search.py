@@ -216,6 +216,6 @@ def _optuna() -> ModuleType:
     try:
         import optuna
     except ImportError:
-        raise PlanError('A search needs Optuna: pip install "graft-learn[search]".') from None
+        raise PlanError("A search needs Optuna: pip install optuna.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

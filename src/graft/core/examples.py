@@ -1,7 +1,7 @@
 """Labelled examples as plain data: parts, the sealed test part, and what reading them showed."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import PurePath
 
@@ -91,9 +91,19 @@ class Suspect:
     probability: float  # of that, by a probe that did not learn from it
 
 
+def called(item: str) -> str:
+    """What an example is called without saying where it lies."""
+    return PurePath(item).name
+
+
+def placeless(suspects: Iterable[Suspect]) -> tuple[Suspect, ...]:
+    """The same for whoever is not to know where the data lie."""
+    return tuple(replace(one, item=called(one.item)) for one in suspects)
+
+
 def look_at(suspects: Sequence[Suspect], most: int = 12) -> str:
     """Suspects in a sentence; "" where there are none."""
-    said = [f"{PurePath(s.item).name} says {s.label}, looks like {s.likely} ({s.probability:.2f})" for s in suspects]
+    said = [f"{called(s.item)} says {s.label}, looks like {s.likely} ({s.probability:.2f})" for s in suspects]
     if not said:
         return ""
     these = f"these {len(said)} examples: their labels are" if len(said) > 1 else "this example: its label is"

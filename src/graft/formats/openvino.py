@@ -37,5 +37,5 @@ def _openvino():  # type: ignore[no-untyped-def]
     try:
         import openvino
     except ImportError:
-        raise PlanError('OpenVINO is not installed: pip install "graft-learn[openvino]".') from None
+        raise PlanError("OpenVINO is not installed: pip install openvino.") from None
     return openvino

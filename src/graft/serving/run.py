@@ -33,7 +33,7 @@ def serve(folders: Sequence[str | os.PathLike[str]], settings: Settings = Settin
         from graft.serving.connection import Connection, Server
     except ModuleNotFoundError as error:
         missing = f"`graft serve` needs {error.name}, which is not installed"
-        raise PlanError(f'{missing}: pip install "graft-learn[serve]".') from None
+        raise PlanError(f"{missing}: pip install fastapi python-multipart uvicorn.") from None
 
     made = app(folders, settings)
     with _bound(settings) as listening:

@@ -25,7 +25,7 @@ def serve(port: int) -> None:
         from graft.studio import app, guard
     except ModuleNotFoundError as error:
         missing = f"`graft studio` needs {error.name}, which is not installed"
-        raise PlanError(f'{missing}: pip install "graft-learn[serve]".') from None
+        raise PlanError(f"{missing}: pip install fastapi python-multipart uvicorn.") from None
 
     place = projects.place()
     with _alone(place), _bound(port) as listening:
