@@ -37,7 +37,7 @@ SECTIONS = {  # what the navigation shows, in order; a page that is not there ye
     ),
     "In detail": (
         *(f"docs/{name}.md" for name in ("text", "audio", "signal", "vector", "heads", "strategies", "regularizers")),
-        *("docs/search.md", "docs/scores.md", "docs/artifact.md", "benchmarks/README.md"),
+        *("docs/search.md", "docs/scores.md", "docs/report.md", "docs/artifact.md", "benchmarks/README.md"),
         *("docs/architecture.md", "CONTRIBUTING.md"),
     ),
     "Reference": tuple(reference.PAGES),

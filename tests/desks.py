@@ -90,6 +90,7 @@ def table(file: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> N
 # Page → what lies on its reader's desk; all others begin in an empty folder.
 DESKS: dict[str, Callable[[Path], None]] = {
     **dict.fromkeys(("README.md", "docs/search.md", "docs/explanation/when-not.md"), photos),
+    "docs/report.md": photos,
     **{f"docs/how-to/{name}.md": photos for name in ("freeze", "domain", "local-weights", "add-strategy")},
     **dict.fromkeys(("docs/how-to/deploy.md", "docs/how-to/export.md"), shipped),
     **dict.fromkeys(("docs/artifact.md", "docs/serve.md", "docs/page.md"), shipped),

@@ -35,7 +35,7 @@ def test_too_sure_a_model_is_calibrated_and_knows_when_it_is_unsure() -> None:
     assert found.after[1] == 0
     assert found.coverage[1] <= 0.9 + 1 / 401
     assert found.coverage[2] >= 0.9
-    told = [head.answer(row, NAMES, vars(found)) for row in test[0]]
+    told = [head.answer(row, NAMES, found.trust) for row in test[0]]
     sure = np.array([not one["unsure"] for one in told])
     assert sure.mean() == pytest.approx(found.answered)
     right = np.array([one["label"] == NAMES[y] for one, y in zip(told, test[1], strict=True)])
@@ -70,8 +70,8 @@ def test_too_few_examples_promise_nothing() -> None:
     found = head.calibrated("adapted", drawn(8, 0), drawn(50, 1))
     assert found.thresholds == ()
     assert (found.coverage[0], found.answered, found.right) == (1, 0, ())
-    assert head.answer(np.array([9.0, 0, 0, 0]), NAMES, vars(found))["unsure"]
-    assert trust.labels(np.array([0.1, 0.2, 0.3, 0.4]), NAMES, vars(found))["set"] == list(NAMES)
+    assert head.answer(np.array([9.0, 0, 0, 0]), NAMES, found.trust)["unsure"]
+    assert trust.labels(np.array([0.1, 0.2, 0.3, 0.4]), NAMES, found.trust)["set"] == list(NAMES)
 
 
 def test_doubt_is_told_in_a_word() -> None:

@@ -220,15 +220,22 @@ def test_formats_agree_with_torch_at_any_batch_size(tiny_home: Path, tmp_path: P
     before = {key: value.clone() for key, value in chain.network.state_dict().items()}
     input = image.parse(tiny.find("shapes").input)
     free = {"x": image.schema(input)["x"]["shape"]}
-    shelf.write(chain.network, chain.example, tmp_path / shelf.FILE, free)
-    assert [path.name for path in tmp_path.iterdir()] == [shelf.FILE]
-    run: Callable[[dict[str, np.ndarray]], np.ndarray] = shelf.read(tmp_path / shelf.FILE)
+    file, place = tmp_path / "model.onnx", tmp_path / "written"
+    place.mkdir()
+    if hasattr(shelf, "write"):
+        shelf.write(chain.network, chain.example, place / shelf.FILES[0], free)
+    else:
+        take("formats", "onnx").write(chain.network, chain.example, file, free)
+        shelf.convert(file, place / shelf.FILES[0], [image.example(input, 8, generator(8))])
+    assert sorted(path.name for path in place.iterdir()) == sorted(shelf.FILES)
+    run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = shelf.read_all(place / shelf.FILES[0])
     for rows in (1, 2, 7):
         x = image.example(input, rows, generator(rows))["x"]
         with torch.no_grad():
             want = chain.network(x=torch.from_numpy(x)).numpy()
         assert want.std() > 1e-2
-        np.testing.assert_allclose(run({"x": x}), want, atol=1e-4)
+        error = np.abs(run({"x": x})["logits"] - want)
+        assert error.max() < (0.2 * np.abs(want).max() if hasattr(shelf, "BOUND") else 1e-4)
     assert all(torch.equal(value, before[key]) for key, value in chain.network.state_dict().items())
 
 

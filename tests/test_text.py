@@ -557,7 +557,9 @@ def test_an_encoder_from_8_bit_weights_is_its_file_but_for_the_rounding_of_what_
             hook.remove()
         with np.errstate(divide="ignore", invalid="ignore"):  # it takes the log of 0, and then not its answer
             want = torch.from_numpy(theirs.run(None, {name: one.numpy() for name, one in feed.items()})[0])
-        assert alike(got, want) > 0.99 > 0.9 > alike(exact, want) > 0.7
+        # A sum that rounds otherwise on another processor moves some values over a step, and from layer to layer more.
+        assert 1 - alike(got, want) < 0.1 * (1 - alike(exact, want))
+        assert 0.9 > alike(exact, want) > 0.7
 
 
 def test_what_is_not_read_and_what_means_nothing_is_said(home: Path, tmp_path: Path) -> None:
