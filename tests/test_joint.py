@@ -22,7 +22,8 @@ from photos import photos as write_photos
 
 FAST, ONE = Budget(seconds=8), "tiny/shapes"
 PROBE = (Phase(("head",), solver="exact"),)
-HARD = (Phase(("head", "stages[0:]"), steps=150, lr=0.3, backbone_lr=1.0, stored=False, patience=99),)  # forgets, whatever the processor
+# It forgets, whatever the processor.
+HARD = (Phase(("head", "stages[0:]"), steps=150, lr=0.3, backbone_lr=1.0, stored=False, patience=99),)
 
 
 def brighter(folder: Path, each: int, seed: int, light: float = 90, contrast: float = 0.6) -> Path:
