@@ -14,7 +14,7 @@ import graft
 from graft.adapt import belongs, finished
 from graft.core import home
 from graft.core.card import SCHEMA, Card, opened
-from graft.core.codec import from_dict, to_dict, to_json
+from graft.core.codec import to_dict, to_json
 from graft.core.errors import DataError, GraftError, PlanError
 from graft.core.examples import called, placeless
 from graft.core.exhibits import FILES
@@ -67,7 +67,7 @@ def export(
                 keep(card, draft)
     return Artifact(
         path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence,
-        labels=tuple(card["labels"]), groups=tuple(from_dict(Group, group) for group in card["groups"]),
+        labels=tuple(card["labels"]), groups=_found(task, row),
         files={**card["files"], "card.json": file_sha256(place / "card.json")}, parity=card["parity"],
         predict=f"graft predict {out} {take('modalities', task.modality).WORD[0].upper()}",
     )  # fmt: skip
@@ -141,8 +141,7 @@ def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[
 
 def _described(task: Task, row: Row, report: Report) -> Card:
     """What a card says of any artifact, but not where the data lie: it is shown to whoever asks a server for it."""
-    head, run = take("heads", task.head), finished(row.run)
-    found = groups(task, run) if run else ()
+    head, found = take("heads", task.head), _found(task, row)
     card = {
         "schema": SCHEMA, "graft": graft.__version__, "modality": task.modality, "head": task.head,
         "reading": task.reading, "labels": named(task, found),
@@ -155,6 +154,12 @@ def _described(task: Task, row: Row, report: Report) -> Card:
     if worth := report.calibration:
         card["trust"] = worth.trust
     return card
+
+
+def _found(task: Task, row: Row) -> tuple[Group, ...]:
+    """The groups that were found, where nobody named any; their examples by where they lie."""
+    run = finished(row.run)
+    return groups(task, run) if run else ()
 
 
 def unplaced(task: Task, report: Report) -> Report:
