@@ -60,7 +60,7 @@ function data(view, known, { go }) {
       facts(audit.parts.map(([name, count]) => [name, count.toLocaleString()])),
       audit.labels.length ? bars(audit.labels.slice(0, 20).map((one) => ({ name: one.name, share: one.count / most, shown: String(one.count) })), "Examples of each label, without those kept to judge by") : el("p", {}, audit.sentence),
       examples,
-      audit.lists.map((one) => el("details", {}, el("summary", {}, one.what), sentences([...one.some, ...(one.more ? [`and ${one.more} more`] : [])]))),
+      ...audit.lists.map((one) => el("details", {}, el("summary", {}, one.what), sentences([...one.some, ...(one.more ? [`and ${one.more} more`] : [])]))),
       audit.notes.length ? sentences(audit.notes) : null);
   }
   if (audit || jobs.load.state === "failed") parts.push(reading(view, known, go));
