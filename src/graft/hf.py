@@ -94,7 +94,8 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
     card = predictor.card
     if "tasks" in card or "baseline" in card:
         what = "answers several tasks" if "tasks" in card else f"ships the baseline {card['baseline']}"
-        raise PlanError(f"{artifact} {what}, and neither timm nor transformers has such a network. {INSTEAD}")
+        instead = INSTEAD if "tasks" in card else "`graft serve` and `graft predict` answer with it."  # it has no ONNX
+        raise PlanError(f"{artifact} {what}, and neither timm nor transformers has such a network. {instead}")
     backbone = from_dict(Backbone, card["backbone"])
     weight, bias = _linear(predictor)
     draft = place.with_name(f".{place.name}.draft")
