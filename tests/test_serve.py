@@ -451,5 +451,5 @@ def test_a_missing_extra_is_named(missing, folders, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     from graft.serving.run import serve as fresh
 
-    with pytest.raises(PlanError, match=rf"needs {missing}.*graft-learn\[serve\]"):
+    with pytest.raises(PlanError, match=rf"needs {missing}, .*pip install fastapi python-multipart uvicorn"):
         fresh([folders["rows"]])
