@@ -20,11 +20,14 @@ from graft.charts import ladder, ranking, stages
 from graft.core import figures
 from graft.core.codec import from_dict
 from graft.core.exhibits import Candidate, Exhibits, Stage, Step
-from graft.core.nouns import Budget, Cost, Evidence, Report, Row, StageProbe
+from graft.core.nouns import Budget, Cost, Evidence, Phase, Plan, Report, Row, Run, StageProbe
 from graft.core.shelf import take
+from graft.entries import asked
+from graft.folds import distinct
 from graft.model.wordwise import by_row, complete, within
 from graft.plan import explain
 from graft.rivals import Asked, described, fitted
+from graft.scratch import smaller
 from photos import draw, encode
 
 SHORT = Budget(seconds=10)
@@ -290,6 +293,19 @@ def test_tags_step_by_step(weights_home, tagged, tmp_path, capsys) -> None:
     assert [each["word"] for each in one["tags"]] == ["Anna", "Novak", "flew", "to", "Oslo"]
     (two,) = graft.open(tmp_path / "model").predict([["Anna", "Novak", "flew", "to", "Oslo"]])
     assert two["tags"] == one["tags"]
+
+
+@pytest.mark.weights
+def test_a_small_network_from_scratch_reads_with_the_adapted_ones_tokenizer(weights_home, tmp_path) -> None:
+    rows = [{"text": f"{'good' if k % 2 else 'bad'} thing {k}", "label": "no" if k % 2 else "yes"} for k in range(120)]
+    (tmp_path / "said.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task, backbone = graft.load(tmp_path / "said.jsonl", label="label"), graft.find("package/minilm")
+    plan = Plan(backbone, task.head, "linear_probe", (Phase(("head",), solver="exact"),))
+    run = Run("", task.key, plan, 0, "", (), 0.0, Cost(seconds=1.0))
+    made = smaller(task, run, asked(task, distinct(task.test.part)), 1.0)
+    assert made.row.score > 0.9
+    tokenizer = finished(made.row.run).plan.backbone.input["tokenizer"]
+    assert tokenizer == backbone.input["tokenizer"] != graft.find("tiny/phrases").input["tokenizer"]
 
 
 @pytest.mark.weights

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graft
-from graft.build import build
+from graft.build import build, suited
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Part, Phase, Plan, Sealed
 from graft.entries import Entry, asked, entry
@@ -140,6 +140,18 @@ def test_a_smaller_network_from_scratch_says_its_size_and_what_the_cap_cut_off(t
     assert row.note.startswith(f"tiny/net, {size:,} parameters, ")
     assert "rates tried (7, where transfer had 21 trials): " in row.note
     assert smaller(task, run, test, 2.0) is None  # this one is as small
+
+
+def test_a_table_of_many_columns_has_a_smaller_network_too(tmp_path, tiny_home) -> None:
+    rng, y = np.random.default_rng(0), np.arange(80) % 2
+    x = rng.normal(size=(80, 4000)) + y[:, None] * (np.arange(4000) < 400)
+    np.savez(tmp_path / "genes.npz", X=x.astype(np.float32), y=np.array(["well", "ill"])[y])
+    task = graft.load(tmp_path / "genes.npz")
+    backbone = suited(graft.find("blank/mlp"), task)
+    one = graft.adapt(task, Plan(backbone, task.head, "linear_probe", HEAD))
+    made = smaller(task, one, asked(task, distinct(task.test.part)), 1.0)
+    assert made.row.note.startswith("blank/mlp_small, 260")  # 64 for each column, and one block
+    assert made.row.score >= 0.75
 
 
 def test_where_there_is_no_smaller_network_the_row_says_so(task, run, tiny_home, monkeypatch) -> None:

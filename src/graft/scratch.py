@@ -27,7 +27,10 @@ WIDEST = (1e-4, 1e-2)  # between which more are tried, where transfer had more t
 MOST = 7  # rates, however many trials transfer had: each gets a share of the same time
 TRIALS = 0.45  # of the time for all rates together
 FEWEST = 40  # optimiser steps, however little time there is
-SMALL = {"image": "tiny/shapes", "audio": "tiny/sounds", "signal": "blank/eegnet"}  # small networks for any such data
+SMALL = {  # small networks for any such data
+    "image": "tiny/shapes", "text": "tiny/phrases", "audio": "tiny/sounds", "signal": "blank/eegnet",
+    "vector": "blank/mlp_small",
+}  # fmt: skip
 SMALLER = 0.25  # of the parameters of the adapted one, from which on another network is a smaller one
 
 
@@ -58,7 +61,9 @@ def smaller(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -
     head = take("heads", task.head)
     if task.modality not in SMALL or head.ROWS or not getattr(head, "LABELLED", True):
         return None
-    backbone = suited(find(SMALL[task.modality]), task)
+    backbone, start = find(SMALL[task.modality]), run.plan.backbone.input
+    borrowed = {name: start[name] for name in getattr(take("modalities", task.modality), "BORROWED", ())}
+    backbone = suited(replace(backbone, input={**backbone.input, **borrowed}), task)
     chain = _blank(backbone, task, run)
     if _size(chain) > SMALLER * _size(_blank(run.plan.backbone, task, run)):
         return None

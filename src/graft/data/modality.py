@@ -25,7 +25,8 @@ class Modality(Protocol):
     reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that an artifact
     needs; INLINE, that a str is an example and no file's name, unless it ends in one of these; FLAT, that an array of
     two axes is several examples; `told`, answers row by row; `preview(example)`, a text by which a person recognises an
-    example (a small JPEG in base64, how it begins).
+    example (a small JPEG in base64, how it begins); BORROWED, what of its input a small network from scratch takes from
+    the adapted one (a tokenizer).
     """
 
     __name__: str

@@ -25,6 +25,7 @@ WORD = ("text", "texts")
 SUFFIXES = (".txt", ".text", ".eml", ".md")
 pieces = hiding.words
 RAGGED, ROWS, VIEWS = True, 1024, ()
+BORROWED = ("tokenizer",)
 INLINE = (*SUFFIXES, *TABLES)  # a text is an example itself, not the name of a file, unless it ends like one
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")
 VERSION = f"1, tokenizers {tokens.VERSION}"

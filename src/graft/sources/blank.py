@@ -17,6 +17,7 @@ KNOWN = {  # name: (modality, family, what it is)
     "eegnet": ("signal", "eegnet", "filters in time, then across channels (Lawhern et al. 2018)"),
     "resnet1d": ("signal", "resnet", "four residual blocks over time"),
     "mlp": ("vector", "mlp", "three residual blocks over columns"),
+    "mlp_small": ("vector", "mlp", "one residual block over columns, 64 wide"),
 }
 REVISION = "1"  # of the initial weights: torch's generator at seed 0
 
@@ -60,8 +61,8 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
         BackboneError: there is none of this name.
     """
     makers: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
-        "eegnet": _eegnet, "resnet1d": _resnet1d, "mlp": _mlp, "ge2e": _ge2e, "ecapa": _ecapa, "whisper": _whisper,
-        "ecg": _ecg,
+        "eegnet": _eegnet, "resnet1d": _resnet1d, "mlp": _mlp, "mlp_small": _mlp_small,
+        "ge2e": _ge2e, "ecapa": _ecapa, "whisper": _whisper, "ecg": _ecg,
     }  # fmt: skip
     if name not in makers:
         raise BackboneError(f"There is no blank/{name}.{nearest(name, makers)} There are: {', '.join(makers)}.")
@@ -97,7 +98,17 @@ def _ecg(input: Mapping[str, Any]) -> "nn.Module":
 def _mlp(input: Mapping[str, Any]) -> "nn.Module":
     from graft.model import tabular
 
-    return tabular.build(len(input["columns"]) + sum(map(len, input.get("categories", {}).values())))
+    return tabular.build(_columns(input))
+
+
+def _mlp_small(input: Mapping[str, Any]) -> "nn.Module":
+    from graft.model import tabular
+
+    return tabular.build(_columns(input), tabular.LEAST, blocks=1)
+
+
+def _columns(input: Mapping[str, Any]) -> int:
+    return len(input["columns"]) + sum(map(len, input.get("categories", {}).values()))
 
 
 def _ge2e(input: Mapping[str, Any]) -> "nn.Module":
