@@ -12,6 +12,7 @@ from tqdm import tqdm
 import graft
 from graft.core import home
 from graft.core.codec import from_dict, from_json, to_dict, to_json
+from graft.core.cores import cores
 from graft.core.errors import DataError, GraftError
 from graft.core.keys import content_id, key
 from graft.core.nouns import Audit, Part, Sealed, Task
@@ -282,7 +283,7 @@ def _read(items: list[str], reader: Any, reading: Any) -> dict[str, tuple[str, d
             return item, content_id(data), {"error": str(error)}
 
     todo = [item for item in dict.fromkeys(items) if item not in seen and item not in result]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         fresh = list(tqdm(pool.map(read, todo), total=len(todo), desc="reading", unit="file", delay=2, leave=False))
     files.learn((stamps[item], id, fact) for item, id, fact in fresh if "error" not in fact and item in stamps)
     return result | {item: (id, fact) for item, id, fact in fresh}

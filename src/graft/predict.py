@@ -13,6 +13,7 @@ import numpy as np
 
 from graft.core.card import opened
 from graft.core.codec import from_dict
+from graft.core.cores import cores
 from graft.core.errors import DataError, ExportMismatch, GraftError, PlanError
 from graft.core.shelf import take
 from graft.runtime import Said, runtime
@@ -177,7 +178,7 @@ class Predictor:
 
     def _computed(self, waiting: list[Example]) -> Iterator[tuple[str, list[str], Said | GraftError]]:
         """Of each example what it is called, its words, and what the network says or why it does not."""
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
                 read = list(pool.map(self._read, [fetch for _, fetch in chunk]))

@@ -1,6 +1,5 @@
 """Datasets: functions of (row, view). Raw examples, the same examples through a frozen prefix, stored or streamed."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import torch
 
+from graft.core.cores import cores
 from graft.core.errors import DataError
 from graft.core.keys import content_id, key
 from graft.core.nouns import Part
@@ -95,7 +95,7 @@ class Examples:
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(os.cpu_count() or 1)
+        return ThreadPoolExecutor(cores())
 
 
 def content(part: Part, row: int, modality: Modality, reading: Any) -> bytes:

@@ -1,11 +1,12 @@
 """ONNX: the whole network, normalisation included, for any batch size; read by ONNX Runtime without torch."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from graft.core.cores import cores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,8 +55,7 @@ def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.nd
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
-    options.intra_op_num_threads = len(allowed) or os.cpu_count() or 1
+    options.intra_op_num_threads = cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave cores to decoding
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import graft
+from graft.core.cores import cores
 from graft.core.errors import DataError, GraftError
 from graft.core.keys import file_sha256
 from graft.serving.batching import Batcher
@@ -167,8 +168,3 @@ def copied(folder: Path) -> "graft.Predictor":
             raise type(error)(str(error).replace(str(place), str(folder))) from None
         raise
     return predictor
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
