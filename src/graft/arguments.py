@@ -4,44 +4,80 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from graft.core.errors import nearest
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 DEMOS = ("image", "text", "audio", "signal", "vector")
 SIZES = " KMGT"  # each a thousand times the one before, or 1024 times with an i: 5G, 5GiB
 
 
+class Parser(argparse.ArgumentParser):
+    """Ends with one sentence and where to read on, not with a page of usage."""
+
+    commands: Mapping[str, "Parser"]  # of the topmost one, by name
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit status 2."""
+        self.exit(2, f"graft: {message}{'' if message.endswith(('.', '?')) else '.'} See `{self.prog} --help`.\n")
+
+
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What was asked for; --backbone takes several ids, so that a DATA behind them is told apart from the last."""
-    commands = parser()
-    a = commands.parse_args(argv)
+    top, words = parser(), list(sys.argv[1:] if argv is None else argv)
+    if not words:
+        top.print_help(sys.stderr)
+        top.exit(2)
+    if not words[0].startswith("-") and words[0] not in top.commands:
+        top.error(f"there is no command {words[0]!r}.{nearest(words[0], top.commands)}")
+    a, left = top.parse_known_args(words)
+    command = top.commands[a.command]
+    if left:
+        command.error(_unknown(left[0], a.command, top.commands))
     if getattr(a, "to", None):
         if a.to[0] != "hf":
-            commands.error(f"--to {a.to[0]}: what can be written is hf, such as --to hf DIR")
+            command.error(f"--to {a.to[0]}: what can be written is hf, such as --to hf DIR")
         a.data = a.data or a.out
-    a.words = list(sys.argv[1:] if argv is None else argv)
+    a.words = words
     if "data" in a and a.data is None:
         groups = [ids for ids in getattr(a, "backbone", None) or [] if len(ids) > 1 and os.path.exists(ids[-1])]
         if not groups:
-            commands.error("DATA is missing: a folder of class folders, a table, or a Task")
+            command.error("DATA is missing: a folder of class folders, a table, or a Task")
         a.data = groups[-1].pop()
     return a
 
 
-def parser() -> argparse.ArgumentParser:
+def _unknown(word: str, command: str, commands: Mapping[str, Parser]) -> str:
+    """What to say of a word that a command does not take."""
+    if not word.startswith("-"):
+        return f"{word!r} is one argument more than `graft {command}` takes"
+    option = word.partition("=")[0]
+    known = {name: [*one._option_string_actions] for name, one in commands.items()}
+    others = [f"`graft {name}`" for name, options in known.items() if option in options]
+    there = f" {', '.join(others[:3])} {'have' if len(others) > 1 else 'has'} it" if others else ""
+    return f"`graft {command}` has no option {option}.{there or nearest(option, known[command])}"
+
+
+def parser() -> Parser:
     """Every command and its arguments."""
     from graft import __version__
 
-    top = argparse.ArgumentParser(prog="graft", description="Transfer learning that is measured, explained and proven.")
+    top = Parser(
+        prog="graft", description="Transfer learning that is measured, explained and proven.",
+        epilog="Begin with `graft transfer photos/ --out model`; `graft COMMAND --help` says what a command takes.",
+    )  # fmt: skip
     top.add_argument("--version", action="version", version=f"graft {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    top.commands = commands.choices
 
     def command(name: str, help: str) -> argparse.ArgumentParser:
         one = commands.add_parser(
             name, help=help, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         one.add_argument("--json", action="store_true", help="write the result as one JSON value and nothing else")
-        one.add_argument("--quiet", action="store_true", help="no progress")
+        one.add_argument("--quiet", action="store_true", help="no progress and no notes: errors alone")
         return one
 
     transfer = command("transfer", "the whole path: labelled files in, a proven model out")

@@ -177,7 +177,8 @@ def _predict(a: argparse.Namespace) -> None:
         result += [{**one, **({"input": "-"} if given == "-" else {})} for one in predictor.predict([raw])]
     for one in result:
         if "error" in one and not a.json:
-            print(f"graft: {one['input']}: {one['error']}", file=sys.stderr)
+            where = "" if one["input"] in one["error"] else f"{one['input']}: "
+            print(f"graft: {where}{one['error']}", file=sys.stderr)
     _show(a, result, "\n".join(words.answer(one) for one in result if "error" not in one))
     if all("error" in one for one in result):
         raise DataError("Nothing could be answered." if result else "There was nothing to answer for.")
@@ -200,12 +201,7 @@ def _list(a: argparse.Namespace) -> None:
     from graft.listing import listed
 
     entries = listed(a.shelf)
-    width = max((len(entry["name"]) for entry in entries), default=0)
-    lines = [
-        "  ".join([entry["name"].ljust(width), *(str(v) for k, v in entry.items() if k != "name" and v)])
-        for entry in entries
-    ]
-    _show(a, entries, "\n".join(lines))
+    _show(a, entries, words.table(entries))
 
 
 def _cache(a: argparse.Namespace) -> None:
@@ -241,7 +237,7 @@ def _report_progress(a: argparse.Namespace) -> None:
     logger = logging.getLogger("graft")
     logger.addHandler(handler)
     logger.propagate = False
-    logger.setLevel(logging.WARNING if a.quiet else logging.INFO)
+    logger.setLevel(logging.ERROR if a.quiet else logging.INFO)
     if a.quiet:
         os.environ["TQDM_DISABLE"] = "1"
     elif not sys.stderr.isatty():  # in a log, a line now and then

