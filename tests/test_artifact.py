@@ -5,6 +5,8 @@ import importlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -185,6 +187,20 @@ def test_eight_bits_are_kept_only_within_their_bound(made, tuned):
     gain, within = judged(task, row, folder, "int8", take("formats", "int8").BOUND)
     assert not within  # nine photos cannot show two points
     assert gain[1] < -0.02
+
+
+def test_the_proof_loads_no_compiler(made):
+    """The fresh process builds the network and runs it, without the seconds of import that compiling one takes."""
+    task, _, _, folder = made
+    code = f"""
+import sys, graft
+from graft.parity import rebuilt
+fed, _ = graft.open({str(folder)!r}).prepared([{task.val.items[0]!r}])[0]
+rebuilt({str(folder)!r}, [fed])
+print(*sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "torch" in done.stdout.split()
+    assert not {"torch._dynamo", "graft.adapt", "scipy.optimize"} & set(done.stdout.split())
 
 
 def test_what_is_too_far_off_is_not_kept(made):

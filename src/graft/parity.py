@@ -13,8 +13,6 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 import graft
-from graft.build import build
-from graft.confidence import said
 from graft.core.codec import from_dict
 from graft.core.errors import ExportMismatch
 from graft.core.nouns import Backbone, Row, Task
@@ -26,7 +24,7 @@ COMPARED = 200  # real examples that are compared, of the validation and the tra
 BATCHES = (1, 7)  # examples that are answered together: alone, and beside longer ones
 WEIGHED = 64  # of the examples, that the safetensors weights are asked as well
 TIE = 1e-5  # two labels nearer than this are one to float32: which comes first is no answer
-CHECK = "from graft.parity import answers; answers()"  # what the fresh process runs
+CHECK = "from graft.parity import answers; answers()"  # what the fresh process runs, which loads what it needs alone
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Expected:
 
 def expected(task: Task, row: Row) -> Expected:
     """The answers of what ships for validation and training examples, computed where a fresh process computes."""
+    from graft.confidence import said
+
     parts = [task.val.select(range(min(COMPARED // 2, len(task.val))))]
     parts.append(task.train.select(range(min(COMPARED - len(parts[0]), len(task.train)))))
     answers: list[np.ndarray] = []
@@ -134,6 +134,8 @@ def rebuilt(folder: str | Path, made: Sequence[Any]) -> np.ndarray:
     """Logits of an artifact's safetensors weights in torch, from the folder alone, for examples that were prepared."""
     import torch
     from safetensors.torch import load_file as load
+
+    from graft.build import build
 
     predictor, place = graft.open(folder), Path(folder)
     backbone = from_dict(Backbone, predictor.card["backbone"])

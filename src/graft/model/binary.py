@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from threadpoolctl import threadpool_limits
 
@@ -147,6 +146,8 @@ def _solve(rows: Rows, y: Array, w: Array, learns: Array, strength: float, start
     No two of the F · K objectives touch. Each is measured in steps of its own curvature, which for a rare label is
     small: after that they need hardly more steps together than one does alone.
     """
+    from scipy.optimize import minimize  # not on the way of who asks a model that is fitted
+
     totals = learns @ w  # (F, K)
     rate = (learns @ (w * y)) / totals
     few = 0.5 / learns.sum(1, keepdims=True)  # a label that a fold lacks still has a curvature

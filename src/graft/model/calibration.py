@@ -7,7 +7,6 @@ One number for all classes: the order of the classes, and so every answer, stays
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import softmax
 
 from graft.core.errors import DataError
@@ -32,6 +31,8 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     Raises:
         DataError: no examples, or lengths that differ.
     """
+    from scipy.optimize import brentq  # not on the way of who asks a model that is fitted
+
     z, y = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
     if z.ndim != 2 or not len(z) or y.shape != (len(z),):
         raise DataError(f"A temperature is found from logits (n, K) with n labels, not {z.shape} with {y.shape}.")

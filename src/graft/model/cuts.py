@@ -71,6 +71,10 @@ class _Watch(TorchDispatchMode):
         self.read: dict[int, int] = {}
         self.reached = dict(parameters)  # storage → bit set of parameters
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its compiler, to tell it to skip this: two seconds, and nothing is compiled
+
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         self.clock += 1

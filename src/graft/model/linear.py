@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
@@ -217,6 +216,8 @@ def _solve(rows: Rows, y: Labels, weights: Array, strength: float, start: Array,
     The folds' objectives do not touch, but their Hessians are nearly alike: solved as one problem they need hardly more
     steps than one fold does, and every product with the rows serves them all.
     """
+    from scipy.optimize import minimize  # not on the way of who asks a model that is fitted
+
     weights = (weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)).astype(rows.dtype)
     penalty = np.full(rows.shape[1], strength)
     penalty[-1] = 0.0  # the intercept

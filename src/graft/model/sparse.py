@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 from scipy.sparse import csr_array
 from scipy.special import expit, log_expit
 from threadpoolctl import threadpool_limits
@@ -156,6 +155,8 @@ def _loss(odds: Array, y: Array, kind: str) -> tuple[Array, Array]:
 
 def _solve(rows: Rows, y: Array, kind: str, weights: Array, strength: float, start: Array, tolerance: float) -> Array:
     """Heads (F, K, A+1) on rows (N, A), one for each set of weights (F, N), solved together from a start."""
+    from scipy.optimize import minimize  # not on the way of who asks a model that is fitted
+
     shape = (len(weights), *start.shape[1:])
     share = (weights / weights.sum(1, keepdims=True)).T.astype(rows.dtype)
     penalty = np.append(np.full(rows.shape[1], strength), 0.0)
