@@ -129,9 +129,10 @@ class Table:
 
 
 def order(views: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """An epoch of every example, a partial batch last; of several views two epochs, in which each shows another."""
     rng = np.random.default_rng(1)
     batches = []
-    for epoch in range(2):
+    for epoch in range(min(views, 2)):
         rows = rng.permutation(COUNT)
         which = (rows + epoch) % views
         batches += [(rows[i : i + BATCH], which[i : i + BATCH]) for i in range(0, COUNT, BATCH)]
@@ -139,7 +140,7 @@ def order(views: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def train(step, chain: Chain, cut: Cut, frozen: set[str]) -> dict[str, torch.Tensor]:
-    """Two epochs of SGD with momentum on whatever `step` returns; the frozen parameters are never in the optimiser."""
+    """SGD with momentum on whatever `step` returns; the frozen parameters are never in the optimiser."""
     learning = [p for n, p in chain.network.named_parameters() if n not in frozen]
     for name, parameter in chain.network.named_parameters():
         parameter.requires_grad_(name not in frozen)
@@ -333,6 +334,21 @@ def test_a_cut_that_the_network_does_not_resume_from_is_no_stage(caplog):
     assert [stage.name for stage in chain.stages] == ["backbone"]
     assert chain.exact(chain.stages[0])
     assert "does not resume there exactly" in caplog.text
+
+
+def test_what_was_found_of_a_network_is_not_looked_for_again(home, monkeypatch):
+    """Runs, folds and reopened runs build many alike: other weights, the same cuts. Another head is another network."""
+    from graft.build import build, find
+
+    once, _ = build(find("tiny/random"), "classification", 7)
+    watched: list[nn.Module] = []
+    monkeypatch.setattr("graft.model.chain.find", lambda *given: watched.append(given[0]) or [])
+    again, _ = build(find("tiny/random"), "classification", 7, seed=1, pretrained=False)
+    assert not watched
+    assert (again.cuts, again.stages, again.layouts) == (once.cuts, once.stages, once.layouts)
+    assert all(again.exact(cut) for cut in again.cuts)
+    build(find("tiny/random"), "classification", 8)
+    assert len(watched) == 1
 
 
 def test_shared_parameters_belong_to_their_first_use():

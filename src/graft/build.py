@@ -10,14 +10,16 @@ import torch
 
 from graft.core.codec import from_dict
 from graft.core.errors import BackboneError, PlanError, nearest
+from graft.core.keys import key
 from graft.core.nouns import Backbone, Form, Loading, Part, Task
 from graft.core.shelf import names, take
 from graft.data.dataset import Examples, content
-from graft.model.chain import Chain
+from graft.model.chain import Chain, Found
 from graft.model.network import Network, Windows
 
 log = logging.getLogger("graft")
 DESCRIBED = ("modality", "family", "architecture", "params", "license", "pretrained_on")  # what a card repeats
+FOUND: dict[str, Found] = {}  # of every kind of network that this process has built: runs and folds build many alike
 SEEN = 200  # training examples that decide what a backbone's input leaves open
 
 
@@ -148,7 +150,11 @@ def build(
     network = Network(front, body, kind.head(width, outputs))
     place = on or device()
     network = network.to(place).to(memory_format=torch.channels_last)
-    return Chain(network, {name: value.to(place) for name, value in example.items()}), loading
+    sizes = [(name, list(value.shape)) for name, value in network.state_dict().items()]
+    made = key("found", backbone, head, outputs, place, sizes)
+    chain = Chain(network, {name: value.to(place) for name, value in example.items()}, like=FOUND.get(made))
+    FOUND[made] = chain.found
+    return chain, loading
 
 
 def form_here(form: Form) -> Form:

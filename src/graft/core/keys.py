@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ def content_id(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+@cache
 def installed(package: str) -> str:
     """The package with its version, where it is installed as one of that name."""
     try:

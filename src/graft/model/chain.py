@@ -9,7 +9,7 @@ stored output.
 
 import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -28,6 +28,16 @@ MOMENTUM = (
 )
 
 
+class Found(NamedTuple):
+    """What watching a network run has shown, none of which hangs on its weights."""
+
+    lay: Lay | None  # of the example that it ran on
+    cuts: tuple[Cut, ...]
+    stages: tuple[Cut, ...]
+    layouts: dict[str, list[int]]
+    filled: bool
+
+
 class Chain:
     """A network, its cuts, and its stages.
 
@@ -36,19 +46,26 @@ class Chain:
         example: keyword arguments for one forward pass of two examples, as the network is really fed.
         main: the argument that carries the example itself; the others (masks) only accompany it. "length" says how
             many rows of it belong to each example, where they are ragged.
+        like: a chain's `found`, of a network that differs from this one in its weights alone: nothing is tried again.
     """
 
-    def __init__(self, network: nn.Module, example: Tensors, main: str = "x") -> None:
+    def __init__(self, network: nn.Module, example: Tensors, main: str = "x", like: Found | None = None) -> None:
         self.network, self.main = network.eval(), main
         self.example = dict(example) if "length" in example else {name: value[:2] for name, value in example.items()}
-        found = find(network, self.example, main, self.lay(self.example))
-        self.cuts = [cut for cut in found if cut.name.split(".")[0] != "head"]
         self.boundary = 0
         self.inserted: frozenset[str] = frozenset()  # names of the adapters' parameters, where there are adapters
         self._templates: dict[Any, dict[str, Any]] = {}
-        self.layouts = {name: layout(first(out)) for name, out in self._record(self.example).items()}
-        self._filled = False  # whether the blank input has as many rows as the batch: some networks count its rows
-        self.stages = self._sound()
+        lay = self.lay(self.example)
+        if like and like.lay == lay:
+            self.cuts, self.stages = list(like.cuts), list(like.stages)
+            self.layouts, self._filled = like.layouts, like.filled
+        else:
+            found = find(network, self.example, main, lay)
+            self.cuts = [cut for cut in found if cut.name.split(".")[0] != "head"]
+            self.layouts = {name: layout(first(out)) for name, out in self._record(self.example).items()}
+            self._filled = False  # whether the blank input has as many rows as the batch: some networks count its rows
+            self.stages = self._sound()
+        self.found = Found(lay, tuple(self.cuts), tuple(self.stages), self.layouts, self._filled)
 
     def _sound(self) -> list[Cut]:
         """The stages, every one of which the network resumes from exactly; a cut that fails is taken off the list."""
