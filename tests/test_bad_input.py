@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import graft
-from command import cli
+from command import cli, ran
 from photos import hostile
 from photos import photos as write_photos
 
@@ -41,7 +41,7 @@ def test_one_class_only(home, folder):
     other = sorted(entry for entry in folder.iterdir())[1]
     for file in other.iterdir():
         file.unlink()
-    refused(cli("load", folder), "one class", "two are needed")
+    refused(ran("load", folder), "one class", "two are needed")
 
 
 def test_a_class_with_one_photo_is_left_out_by_name(home, folder):
@@ -88,7 +88,7 @@ def test_labels_that_differ_in_case(home, folder):
     label = sorted(folder.iterdir())[0]
     write_photos(folder.parent / "more", classes=1, each=4, seed=9)
     (next((folder.parent / "more").iterdir())).rename(folder / label.name.upper())
-    refused(cli("load", folder), "differ only in case", label.name.upper())
+    refused(ran("load", folder), "differ only in case", label.name.upper())
 
 
 def test_contradicting_and_copied_files(home, folder):
@@ -161,29 +161,29 @@ def test_a_header_may_hold_the_other_mark(header, home, folder):
 
 def test_tables_that_cannot_be_read(home, folder):
     place = table(folder, "csv")
-    refused(cli("load", place, "--label", "spicies"), "no column 'spicies'", "species")
+    refused(ran("load", place, "--label", "spicies"), "no column 'spicies'", "species")
     place.write_bytes("photo,species\nä.jpg,b\n".encode("latin-1"))
-    refused(cli("load", place), "UTF-8")
+    refused(ran("load", place), "UTF-8")
     place.write_text("")
-    refused(cli("load", place), "empty")
+    refused(ran("load", place), "empty")
     (folder.parent / "t.jsonl").write_text('{"a": 1\n')
-    refused(cli("load", folder.parent / "t.jsonl"), "cannot be read as a table", "line 1")
+    refused(ran("load", folder.parent / "t.jsonl"), "cannot be read as a table", "line 1")
     (folder.parent / "p.csv").write_text("path\nx.jpg\n")
-    refused(cli("load", folder.parent / "p.csv"), "no column of labels")
-    refused(cli("load", folder, "--label", "species"), "is a folder")
+    refused(ran("load", folder.parent / "p.csv"), "no column of labels")
+    refused(ran("load", folder, "--label", "species"), "is a folder")
 
 
 def test_unknown_names_offer_the_nearest(home, folder):
-    refused(cli("rank", folder, "--backbone", "package/resnet81"), "package/resnet81"[8:], "resnet18")
-    refused(cli("rank", folder, "--backbone", "packge/resnet18"), "package/resnet18")
-    refused(cli("plan", folder, "--strategy", "linear_prob"), "linear_probe")
-    refused(cli("list", "strategie"), "strategies")
-    refused(cli("cache", "--clear", "everything"), "features")
-    refused(cli("predict", folder, "x.jpg"), "no artifact")
+    refused(ran("rank", folder, "--backbone", "package/resnet81"), "package/resnet81"[8:], "resnet18")
+    refused(ran("rank", folder, "--backbone", "packge/resnet18"), "package/resnet18")
+    refused(ran("plan", folder, "--strategy", "linear_prob"), "linear_probe")
+    refused(ran("list", "strategie"), "strategies")
+    refused(ran("cache", "--clear", "everything"), "features")
+    refused(ran("predict", folder, "x.jpg"), "no artifact")
 
 
 def test_a_hub_that_cannot_be_reached(home, folder):
-    refused(cli("rank", folder, "--backbone", "timm/resnet18.a1_in1k"), "hub", "package/resnet18")
+    refused(ran("rank", folder, "--backbone", "timm/resnet18.a1_in1k"), "hub", "package/resnet18")
 
 
 def test_a_full_disk_is_said_and_harms_nothing(tiny_home, folder):
@@ -203,7 +203,7 @@ def test_a_full_disk_is_said_and_harms_nothing(tiny_home, folder):
 def test_an_output_folder_of_ones_own_is_not_overwritten(tiny_home, folder, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    done = cli("export", folder, "--out", tmp_path / "mine", "--backbone", "tiny/shapes", "--budget", "9s")
+    done = ran("export", folder, "--out", tmp_path / "mine", "--backbone", "tiny/shapes", "--budget", "9s")
     refused(done, "something other than an artifact")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
@@ -247,27 +247,27 @@ def test_a_class_called_train(home, folder):
 
 def test_faults_in_a_strategy_file_are_the_persons(home, folder, tmp_path):
     (tmp_path / "odd.py").write_text("def odd(task evidence):\n")
-    refused(cli("plan", folder, "--strategy", tmp_path / "odd.py"), "odd.py", "SyntaxError")
+    refused(ran("plan", folder, "--strategy", tmp_path / "odd.py"), "odd.py", "SyntaxError")
 
 
 def test_a_seed_below_zero(home, folder):
-    refused(cli("load", folder, "--seed", "-1"), "whole number")
+    refused(ran("load", folder, "--seed", "-1"), "whole number")
 
 
 def test_a_place_that_cannot_be_written_is_said_first(home, folder, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(cli("transfer", folder, "--out", tmp_path / "file" / "model"), "cannot be written", "--out")
+    refused(ran("transfer", folder, "--out", tmp_path / "file" / "model"), "cannot be written", "--out")
 
 
 def test_a_task_that_is_no_text(home, tmp_path):
     (tmp_path / "task.json").write_bytes(b"\xff\xfe\x00")
-    refused(cli("load", tmp_path / "task.json"), "task.json")
+    refused(ran("load", tmp_path / "task.json"), "task.json")
 
 
 def test_a_test_part_alone_is_split_anew(home, photos, tmp_path):
     table = tmp_path / "table.csv"
     rows = [f"{path},{path.parent.name},test" for path in sorted(photos.rglob("*.jpg"))]
     table.write_text("\n".join(["path,label,split", *rows]))
-    task = json.loads(cli("load", table).stdout)
+    task = json.loads(ran("load", table).stdout)
     assert len(task["train"]["items"]) > len(task["val"]["items"]) > 0
     assert any("split anew" in note for note in task["audit"]["notes"])

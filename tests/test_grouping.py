@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from command import cli
+from command import ran
 from graft.core.errors import PlanError
 from graft.core.nouns import Budget, Group
 from graft.core.shelf import take
@@ -76,8 +76,8 @@ def test_training_by_labels_that_are_not_there_is_refused(tiny_home: Path, photo
 
 
 def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path) -> None:
-    options = ["--head", "grouping", "--modality", "image", "--backbone", "tiny/shapes", "--budget", "20s"]
-    done = cli("transfer", photos, *options, "--out", tmp_path / "out", "--json")
+    options = ["--head", "grouping", "--modality", "image", "--backbone", "tiny/shapes", "--budget", "8s"]
+    done = ran("transfer", photos, *options, "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
     artifact = json.loads(done.stdout)
     report = json.loads((tmp_path / "out" / "card.json").read_text())["report"]
@@ -86,5 +86,5 @@ def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path) -> None:
     assert sum(group.count for group in groups) == 60 - 12 - 9  # all of the training part
     assert all(Path(item).is_file() for group in groups for item in group.examples)
     for group in groups:  # what stands for a group is answered with it
-        answers = json.loads(cli("predict", tmp_path / "out", *group.examples, "--json").stdout)
+        answers = json.loads(ran("predict", tmp_path / "out", *group.examples, "--json").stdout)
         assert {answer["group"] for answer in answers} == {group.name}

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import graft
-from command import cli, here
+from command import here, ran
 from graft import words
 from graft.adapt import finished, logits
 from graft.charts import ladder, ranking, stages
@@ -85,7 +85,7 @@ def test_several_labels_of_photos(tiny_home, shown, tmp_path, monkeypatch) -> No
     assert listed.outputs == split.outputs == ("disc", "square", "stripes")
     assert (listed.train.targets, listed.val.ids) == (split.train.targets, split.val.ids)
     options = ["--head", "multilabel", *TINY, "--strategy", "linear_probe", "--out", tmp_path / "model"]
-    done = cli("transfer", shown / "things.csv", *options)
+    done = ran("transfer", shown / "things.csv", *options)
     assert done.returncode == 0, done.stderr
     assert "(mean F1 of an example's labels)" in done.stdout
     kept = card(tmp_path / "model")
@@ -97,7 +97,7 @@ def test_several_labels_of_photos(tiny_home, shown, tmp_path, monkeypatch) -> No
 
     task = graft.load(shown / "things.csv", head="multilabel")
     y = take("heads", "multilabel").array(task.test.part.targets, 3)
-    answers = json.loads(cli("predict", tmp_path / "model", *task.test.part.items, "--json").stdout)
+    answers = json.loads(ran("predict", tmp_path / "model", *task.test.part.items, "--json").stdout)
     given = np.array([[name in answer["labels"] for name in task.outputs] for answer in answers])
     both, sizes = (given & (y > 0)).sum(1), given.sum(1) + (y > 0).sum(1)
     f1 = np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), 1.0)  # by hand
@@ -115,20 +115,20 @@ def test_quantities_of_photos_are_learned_from_plain_views(tiny_home, shown, tmp
     chosen = graft.plan(task, evidence, "lp_ft", Budget(seconds=60))
     assert "plain views" in explain(chosen)
     options = ["--head", "regression", "--label", "radius,offset", *TINY, "--strategy", "linear_probe"]
-    done = cli("transfer", shown / "discs.csv", *options, "--out", tmp_path / "model")
+    done = ran("transfer", shown / "discs.csv", *options, "--out", tmp_path / "model")
     assert done.returncode == 0, done.stderr
     report = from_dict(Report, card(tmp_path / "model")["report"])
     assert [note[:35] for note in report.notes[:2]] == [
         "In the unit of radius, the adapted ", "In the unit of offset, the adapted "
     ]  # fmt: skip
     test = task.test.open("a test of quantities")
-    answers = json.loads(cli("predict", tmp_path / "model", *test.items, "--json").stdout)
+    answers = json.loads(ran("predict", tmp_path / "model", *test.items, "--json").stdout)
     told, y = np.array([[*answer["values"].values()] for answer in answers]), np.array(test.targets)
     r2 = (1 - ((told - y) ** 2).mean(0) / y.var(0)).mean()
     assert on_the_test_part(task, report.ships, monkeypatch) == pytest.approx(r2, abs=1e-4)
     assert r2 > 0.5
     assert np.abs(told[:, 0] - y[:, 0]).mean() < 1500  # micrometres
-    shown_words = cli("predict", tmp_path / "model", test.items[0]).stdout
+    shown_words = ran("predict", tmp_path / "model", test.items[0]).stdout
     assert shown_words.startswith(f"{test.items[0]}: radius ")
     assert ", offset " in shown_words
 
@@ -272,7 +272,7 @@ def test_tags_step_by_step(weights_home, tagged, tmp_path, capsys) -> None:
     assert list(card(tmp_path / "model")["schema_in"]) == ["x", "mask", "kind"]
 
     test = task.test.open("a test of tags")
-    answers = json.loads(cli("predict", tmp_path / "model", tagged, "--json").stdout)
+    answers = json.loads(ran("predict", tmp_path / "model", tagged, "--json").stdout)
     by_item = {answer["input"]: answer for answer in answers}
     right = said = there = 0
     for item, target in zip(test.items, test.targets, strict=True):

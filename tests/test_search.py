@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 import graft
-from command import cli
+from command import ran
 from graft.core.costs import boundary
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Budget, Evidence, Plan, Run, Task
@@ -259,15 +259,15 @@ def test_it_stops_when_its_time_is_up(fresh, task, evidence, caplog) -> None:
 
 def test_the_plan_is_adapted_at_once_and_the_report_counts_the_looks(tiny_home, photos, tmp_path) -> None:
     """For real, through the command line: search > plan.json; verify --plan plan.json."""
-    done = cli("search", photos, "--backbone", "tiny/shapes", "--trials", "2", "--budget", "10s", "--quiet")
+    done = ran("search", photos, "--backbone", "tiny/shapes", "--trials", "2", "--budget", "10s", "--quiet")
     assert done.returncode == 0, done.stderr
     (tmp_path / "plan.json").write_text(done.stdout)
     plan = json.loads(done.stdout)
     assert plan["looks"] > 0
-    run = cli("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet")
+    run = ran("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet")
     assert json.loads(run.stdout)["plan"]["looks"] == plan["looks"]
     (tmp_path / "run.json").write_text(run.stdout)
-    report = cli("verify", photos, "--run", tmp_path / "run.json", "--budget", "10s", "--quiet")
+    report = ran("verify", photos, "--run", tmp_path / "run.json", "--budget", "10s", "--quiet")
     assert report.returncode == 0, report.stderr
     epochs = len(json.loads(run.stdout)["history"])
     assert json.loads(report.stdout)["looks"] >= plan["looks"] + epochs

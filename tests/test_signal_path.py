@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import graft
-from command import cli, here
+from command import here, ran
 from conftest import at_home
 from graft import words
 from graft.adapt import finished
@@ -61,11 +61,11 @@ def walked(signal_place: Path, place: Path) -> tuple[dict[str, Any], Path, str]:
     options = ["--budget", "10s", "--quiet", "--json"]
     with pytest.MonkeyPatch.context() as patch:
         at_home(patch, signal_place)
-        taught = cli("adapt", place / "source", "--backbone", "blank/eegnet", "--strategy", "full", *options)
+        taught = ran("adapt", place / "source", "--backbone", "blank/eegnet", "--strategy", "full", *options)
         assert taught.returncode == 0, taught.stderr
         key = json.loads(taught.stdout)["key"]
         out = place / "model"
-        done = cli("transfer", place / "target.npz", "--backbone", f"checkpoint/{key}", *options, "--out", out)
+        done = ran("transfer", place / "target.npz", "--backbone", f"checkpoint/{key}", *options, "--out", out)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), out, key
 

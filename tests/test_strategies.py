@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import graft
-from command import cli
+from command import ran
 from graft.build import build
 from graft.core.costs import boundary, epoch_steps
 from graft.core.nouns import Budget, Plan
@@ -84,12 +84,12 @@ def test_adapters_learn_ten_times_as_fast_and_little() -> None:
 
 
 def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
-    done = cli("plan", photos, "--backbone", ONE, "--budget", "60s", "--explain")
+    done = ran("plan", photos, "--backbone", ONE, "--budget", "60s", "--explain")
     assert done.returncode == 0, done.stderr
     assert set(names("strategies")) - {"auto"} <= {
         word for line in done.stdout.splitlines() for word in line.split()[:2]
     }
-    told = json.loads(cli("plan", photos, "--backbone", ONE, "--budget", "60s", "--explain", "--json").stdout)
+    told = json.loads(ran("plan", photos, "--backbone", ONE, "--budget", "60s", "--explain", "--json").stdout)
     chosen = told["chosen"]
     (marked,) = (line for line in done.stdout.splitlines() if line.startswith(">"))
     assert marked.split()[1] == chosen["strategy"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import graft
-from command import cli, here
+from command import here, ran
 from conftest import at_home
 from graft.build import find
 from graft.rank import _unseen
@@ -29,7 +29,7 @@ def model(tiny_place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         at_home(patch, tiny_place)
         options = ["--label", "team", "--backbone", "tiny/phrases", "--budget", "10s", "--quiet"]
-        done = cli("transfer", folder / "tickets.jsonl", *options, "--out", folder / "model")
+        done = ran("transfer", folder / "tickets.jsonl", *options, "--out", folder / "model")
     assert done.returncode == 0, done.stderr
     return folder / "model"
 

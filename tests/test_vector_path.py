@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import graft
-from command import cli, here
+from command import here, ran
 from conftest import at_home
 from graft import words
 from graft.adapt import finished
@@ -99,11 +99,11 @@ def walked(vector_place: Path, place: Path) -> tuple[dict[str, Any], Path, str]:
     """A source run from random weights, then the target from what it has learned: artifact, folder, key of the run."""
     with pytest.MonkeyPatch.context() as patch:
         at_home(patch, vector_place)
-        taught = cli("adapt", place / "source.csv", *PATH, "--strategy", "full")
+        taught = ran("adapt", place / "source.csv", *PATH, "--strategy", "full")
         assert taught.returncode == 0, taught.stderr
         key = json.loads(taught.stdout)["key"]
         options = ["--backbone", f"checkpoint/{key}", "--budget", "10s", "--quiet", "--json"]
-        done = cli("transfer", place / "target.csv", *options, "--out", place / "model")
+        done = ran("transfer", place / "target.csv", *options, "--out", place / "model")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), place / "model", key
 
@@ -139,13 +139,13 @@ def test_answers_are_those_of_the_network(walked, vector_home, place, tmp_path) 
         writer = csv.DictWriter(file, [name for name in reversed(rows[0]) if name not in ("diagnosis", "id")])
         writer.writeheader()
         writer.writerows({name: row[name] for name in writer.fieldnames} for row in rows[:6])
-    told = json.loads(cli("predict", folder, bare, "--json").stdout)
+    told = json.loads(ran("predict", folder, bare, "--json").stdout)
     assert [answer["input"] for answer in told] == [f"{bare}#{number}" for number in range(1, 7)]
-    assert json.loads(cli("predict", folder, f"{bare}#3", "--json").stdout) == [told[2]]
-    known = json.loads(cli("predict", folder, place / "target.csv", "--json").stdout)
+    assert json.loads(ran("predict", folder, f"{bare}#3", "--json").stdout) == [told[2]]
+    known = json.loads(ran("predict", folder, place / "target.csv", "--json").stdout)
     by_dict = predictor.predict(rows[:6])
     text = json.dumps({name: value for name, value in rows[0].items() if name != "diagnosis"})
-    (spoken,) = json.loads(cli("predict", folder, text, "--json").stdout)
+    (spoken,) = json.loads(ran("predict", folder, text, "--json").stdout)
     for one, other, third in zip(told, known, by_dict, strict=False):
         assert one["probabilities"] == other["probabilities"] == third["probabilities"]
     assert spoken["probabilities"] == told[0]["probabilities"]
@@ -195,7 +195,7 @@ def test_the_probe_is_that_of_the_same_features(walked, vector_home, place) -> N
 def test_a_blank_network_transfers_nothing_and_says_so(vector_home, tmp_path) -> None:
     found = datasets.load_wine()
     np.savez(tmp_path / "wine.npz", X=found.data, y=np.array(found.target_names)[found.target])
-    done = cli("transfer", tmp_path / "wine.npz", *PATH, "--strategy", "linear_probe", "--out", tmp_path / "model")
+    done = ran("transfer", tmp_path / "wine.npz", *PATH, "--strategy", "linear_probe", "--out", tmp_path / "model")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(("Nothing was transferred, since blank/mlp has no pretrained weights", "Transfer"))
     report = card(tmp_path / "model")["report"]
@@ -221,7 +221,7 @@ def test_quantities_in_the_user_s_unit(vector_home, place, progress) -> None:
     task = graft.load(progress, label="progression")
     assert (task.head, task.outputs, task.metric) == ("regression", ("progression",), "r2")
     options = ["--label", "progression", *PATH, "--strategy", "lp_ft"]
-    done = cli("transfer", progress, *options, "--out", place / "progress")
+    done = ran("transfer", progress, *options, "--out", place / "progress")
     assert done.returncode == 0, done.stderr
     report = card(place / "progress")["report"]
     rows = {row["name"]: row for row in report["rows"]}
@@ -239,7 +239,7 @@ def test_quantities_in_the_user_s_unit(vector_home, place, progress) -> None:
     assert "%" not in words.slices(graft.core.codec.from_dict(graft.core.nouns.Report, report))
     assert "(R²)" in report["sentence"]
     assert "points" not in report["sentence"]
-    answers = json.loads(cli("predict", place / "progress", progress, "--json").stdout)
+    answers = json.loads(ran("predict", place / "progress", progress, "--json").stdout)
     told = np.array([answer["value"] for answer in answers])
     assert np.corrcoef(told, datasets.load_diabetes().target)[0, 1] > 0.5
 
