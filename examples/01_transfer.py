@@ -16,7 +16,7 @@ from photos import photos
 
 def main(folder: Path) -> None:
     data = photos(folder / "photos")
-    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/shapes"], budget=graft.Budget(seconds=15))
+    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/shapes"], budget=graft.Budget(seconds=12))
     print(artifact.verdict, "→ ships", artifact.ships)
     print(artifact.sentence)
     for name, digest in artifact.files.items():

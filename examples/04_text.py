@@ -42,7 +42,7 @@ def messages(table: Path, count: int = 140) -> Path:
 
 def main(folder: Path) -> None:
     data = messages(folder / "messages.csv")
-    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/phrases"], budget=graft.Budget(seconds=20))
+    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/phrases"], budget=graft.Budget(seconds=12))
     print(artifact.verdict, "→ ships", artifact.ships)
     print(artifact.sentence)
     for answer in graft.open(artifact.path).predict(NEW):

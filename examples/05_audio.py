@@ -40,7 +40,7 @@ def calls(folder: Path, birds: range, each: int = 64) -> Path:
 
 def main(folder: Path) -> None:
     data = calls(folder / "calls", range(1, 7))
-    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/sounds"], budget=graft.Budget(seconds=20))
+    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/sounds"], budget=graft.Budget(seconds=12))
     print(artifact.verdict, "→ ships", artifact.ships)
     print(artifact.sentence)
 

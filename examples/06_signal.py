@@ -43,7 +43,7 @@ def recordings(folder: Path, people: range, trials: int = 24) -> Path:
 
 def main(folder: Path) -> None:
     data = recordings(folder / "people", range(1, 7))
-    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/waves"], budget=graft.Budget(seconds=20))
+    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/waves"], budget=graft.Budget(seconds=12))
     print(artifact.verdict, "→ ships", artifact.ships)
     print(artifact.sentence)
 

@@ -39,7 +39,7 @@ def table(file: Path, count: int, seed: int) -> Path:
 
 def main(folder: Path) -> None:
     data = table(folder / "cells.csv", 150, seed=1)
-    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/cells"], budget=graft.Budget(seconds=20))
+    artifact = graft.transfer(data, out=folder / "model", backbones=["tiny/cells"], budget=graft.Budget(seconds=12))
     print(artifact.verdict, "→ ships", artifact.ships)
     print(artifact.sentence)
 

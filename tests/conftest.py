@@ -1,18 +1,34 @@
 """What tests share: homes, photos, and a network that is not there."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from graft.core.shelf import take
+from graft.core.shelf import names, take
 
 # Before numpy and torch are imported, here and in every process that a test starts: idle OpenMP threads spin, and two
 # processes on two cores then wait for each other. It also makes sums come out alike on every machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+# Files whose tests take minutes, the longest first: where two workers share the files, none is left alone with one of
+# them at the end.
+LONGEST = (
+    "docs", "audio_path", "path", "identity", "artifact", "heads_path", "contracts", "readme", "signal_path",
+    "vector_path", "studio", "resume", "serve_attacks", "planted", "search", "encoders", "sources", "text_path", "page",
+    "serve", "report", "verdict", "grouping", "divergence", "joint", "regularizers",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files before short ones."""
+    place = {f"test_{name}": at for at, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def at_home(monkeypatch: pytest.MonkeyPatch, place: Path) -> Path:
@@ -44,14 +60,27 @@ def weights_home(packages_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home in which the tiny backbones have been made once."""
-    place = tmp_path_factory.mktemp("tiny") / "home"
+def tiny_weights(packages_place: Path) -> list[Path]:
+    """The tiny backbones as they are made once, for every worker and from one session to the next."""
+    from graft.data import tokens
+
     with pytest.MonkeyPatch.context() as monkeypatch:
-        at_home(monkeypatch, place)
+        at_home(monkeypatch, packages_place)
         source = take("sources", "tiny")
-        for backbone in source.catalog("image"):
-            source.open(backbone)
+        for modality in names("modalities"):
+            for backbone in source.catalog(modality):
+                source.open(backbone)
+        tokenizer = tokens.place(source.find("phrases").input["tokenizer"])
+    return [tokenizer, *(packages_place / "weights").glob(f"tiny-*-{source.REVISION}.safetensors")]
+
+
+@pytest.fixture(scope="session")
+def tiny_place(tiny_weights: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which the tiny backbones have been made."""
+    place = tmp_path_factory.mktemp("tiny") / "home"
+    (place / "weights").mkdir(parents=True)
+    for file in tiny_weights:
+        shutil.copy(file, place / "weights")
     return place
 
 

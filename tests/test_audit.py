@@ -327,7 +327,7 @@ def test_suspects_travel_from_the_ranking_to_the_report(tiny_home, tmp_path) -> 
             (place / kind / f"{kind}{number}.jpg").write_bytes(encode(draw(shown, (48, 40), rng), quality=90))
             wrong |= {f"{kind}{number}.jpg"} if number < 2 else set()
     task = graft.load(place)
-    ranking = graft.rank(task, ["tiny/shapes"], graft.Budget(seconds=20))
+    ranking = graft.rank(task, ["tiny/shapes"], graft.Budget(seconds=8))
     named = {Path(one.item).name: one for one in ranking[0].suspects}
     planted = wrong & {Path(item).name for item in task.train.items}
     assert len(planted) >= 2
@@ -337,8 +337,8 @@ def test_suspects_travel_from_the_ranking_to_the_report(tiny_home, tmp_path) -> 
     (said,) = [sentence for sentence in ranking[0].why if sentence.startswith("Look at")]
     assert all(name in said for name in named)
     assert said in words.ranking(ranking)
-    chosen = graft.plan(task, ranking[0], "linear_probe", graft.Budget(seconds=20))
-    report = graft.verify(task, graft.adapt(task, chosen), graft.Budget(seconds=20))
+    chosen = graft.plan(task, ranking[0], "linear_probe", graft.Budget(seconds=8))
+    report = graft.verify(task, graft.adapt(task, chosen), graft.Budget(seconds=8))
     assert report.suspects == ranking[0].suspects
     assert said in words.report(report)
 

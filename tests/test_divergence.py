@@ -38,7 +38,7 @@ def of(report: Report, name: str) -> Row:
 
 def test_a_sweep_of_which_every_rate_diverges_is_a_row_that_says_so(task, run, monkeypatch) -> None:
     monkeypatch.setattr(graft.scratch, "RATES", (1e30, 1e31))
-    report = graft.verify(task, run, replace(FAST, seconds=21))
+    report = graft.verify(task, run, replace(FAST, seconds=8))
     row, told = of(report, "scratch"), " ".join(report.notes)
     assert (row.state, row.trials) == ("diverged", 2)
     assert 0 <= row.score <= 1
@@ -55,7 +55,7 @@ def test_a_last_training_that_diverges_leaves_the_trial_that_had_held(task, run,
         raise TrainingDiverged("The loss is nan.")
 
     monkeypatch.setattr(graft.scratch, "reseeded", breaks)
-    report = graft.verify(task, run, replace(FAST, seconds=22))
+    report = graft.verify(task, run, replace(FAST, seconds=9))
     row = of(report, "scratch")
     assert row.state in ("unfinished", "saturated")
     assert row.run

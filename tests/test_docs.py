@@ -15,7 +15,7 @@ import pages
 from conftest import at_home
 from desks import DESKS
 from graft.arguments import parser
-from graft.core.shelf import names, take
+from graft.core.shelf import names
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -27,18 +27,11 @@ def named(page: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def place(packages_place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(packages_place: Path, tiny_weights: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home for all pages, where nothing is computed yet; weights are those of every session."""
     home = tmp_path_factory.mktemp("docs") / "home"
     home.mkdir()
-    (packages_place / "weights").mkdir(exist_ok=True)
     (home / "weights").symlink_to(packages_place / "weights")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        at_home(monkeypatch, home)
-        tiny = take("sources", "tiny")
-        for modality in names("modalities"):
-            for backbone in tiny.catalog(modality):
-                tiny.open(backbone)
     return home
 
 

@@ -106,7 +106,7 @@ def test_they_are_made_once_and_disturb_nobody(home: Path) -> None:
     assert not torch.equal(next(fresh.parameters()), next(made.parameters()))
 
 
-@pytest.mark.parametrize("name", ["random", "phrases", "cells"])
+@pytest.mark.parametrize("name", ["random", "shapes", "phrases", "cells"])
 def test_the_same_bits_in_every_home(name: str, home: Path, tiny_place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def weights(place: Path) -> dict[str, torch.Tensor]:
         monkeypatch.setenv("GRAFT_HOME", str(place))
