@@ -136,7 +136,7 @@ def tools() -> Path:
 def brisk(words: list[str]) -> list[str]:
     """The same command, done within seconds: where a page leaves the backbones open, small ones are taken."""
     given = parse(words)
-    slow = getattr(given, "budget", 0) > PATIENCE
+    slow = "budget" in given and (given.budget or 600) > PATIENCE
     blank = "backbone" in given and not given.backbone
     return [*words, *(["--budget", SECONDS] if slow else []), *(["--backbone", *SMALL] if blank else [])]
 

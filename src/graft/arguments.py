@@ -195,7 +195,10 @@ def _data(one: argparse.ArgumentParser) -> None:
 def _candidates(one: argparse.ArgumentParser) -> None:
     one.add_argument("--backbone", action="append", nargs="+", metavar="ID", help="candidates (default: all at hand)")
     one.add_argument(
-        "--budget", type=_seconds, default=600.0, metavar="TIME", help="wall time, such as 90s, 10m or 2h (default 10m)"
+        "--budget",
+        type=_seconds,
+        metavar="TIME",
+        help="wall time to keep to, such as 90s, 10m or 2h; if none is named, 10m are aimed at and nothing is left out",
     )
     one.add_argument("--max-params", type=_number, metavar="N", help="most parameters of a backbone, such as 25M")
     one.add_argument(

@@ -31,10 +31,11 @@ def ids(a: argparse.Namespace) -> list[str] | None:
 
 
 def budget(a: argparse.Namespace) -> Any:
-    """What it may cost."""
+    """What it may cost: firm if it was named."""
     from graft.core.nouns import Budget
 
-    return Budget(a.budget, params=a.max_params, latency=a.max_latency, licenses=tuple(a.license or ()))
+    limits = {"params": a.max_params, "latency": a.max_latency, "licenses": tuple(a.license or ())}
+    return Budget(a.budget, **limits) if a.budget else Budget(firm=False, **limits)
 
 
 def ranking(a: argparse.Namespace, task: Any) -> Any:
@@ -44,14 +45,6 @@ def ranking(a: argparse.Namespace, task: Any) -> Any:
     return rank(task, ids(a), budget(a), seed=a.seed)
 
 
-def planned(a: argparse.Namespace, task: Any) -> Any:
-    """The plan that the strategy makes."""
-    from graft.plan import known, plan
-
-    known(a.strategy, a.regularize)
-    return plan(task, evidence(a, task), a.strategy, budget(a), a.regularize)
-
-
 def evidence(a: argparse.Namespace, task: Any) -> Any:
     """What is known of the backbone that comes first, in the ranking that was handed in or in a new one."""
     if file := getattr(a, "ranking", None):
@@ -59,13 +52,24 @@ def evidence(a: argparse.Namespace, task: Any) -> Any:
     return ranking(a, task)[0]
 
 
-def run(a: argparse.Namespace, task: Any) -> Any:
-    """The run that was handed in, or one of the plan that was, or of a new one."""
+def run(a: argparse.Namespace, task: Any) -> tuple[Any, float]:
+    """The run that was handed in, or one of the plan that was, or of a new one; and what making it took of the budget.
+
+    What was handed in took nothing of it, whenever that was made.
+    """
     from graft.align import align
     from graft.core.nouns import Plan, Run
+    from graft.plan import known, plan
+    from graft.proof import spent
     from graft.seeds import reseeded
 
     if getattr(a, "finished", None):
-        return noun(Run, a.finished)
-    chosen = noun(Plan, a.plan) if a.plan else planned(a, task)
-    return reseeded(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
+        return noun(Run, a.finished), 0.0
+    if a.plan:
+        ranked, chosen = None, noun(Plan, a.plan)
+    else:
+        known(a.strategy, a.regularize)
+        ranked = ranking(a, task)
+        chosen = plan(task, ranked[0], a.strategy, budget(a), a.regularize)
+    made = reseeded(task, align(task, chosen, a.seed) if len(task.target) else chosen, a.seed)
+    return made, spent(task, ranked, chosen, made) if ranked else made.cost.seconds

@@ -58,17 +58,18 @@ def _rank(a: argparse.Namespace) -> None:
 
 def _plan(a: argparse.Namespace) -> None:
     from graft.plan import considered, explain, known, plan
-    from graft.verify import foreseen
+    from graft.proof import expectation
 
     known(a.strategy, a.regularize)
     task = asked.task(a)
     evidence, budget = asked.evidence(a, task), asked.budget(a)
     chosen = plan(task, evidence, a.strategy, budget, a.regularize)
+    seconds, proof = expectation(task, chosen, budget, chosen.seconds, evidence)
+    text = f"{explain(chosen)}\n  {proof}"
     if not a.explain:
-        return _show(a, chosen, explain(chosen))
-    others, seconds = considered(task, evidence, budget, a.regularize), foreseen(task, chosen, budget)
-    proof = f"Proving it (graft verify) is expected to take about {seconds:.0f} s."
-    text = f"{explain(chosen)}\n  {proof}\n\n{words.plans(chosen, others)}"
+        return _show(a, chosen, text)
+    others = considered(task, evidence, budget, a.regularize)
+    text = f"{text}\n\n{words.plans(chosen, others)}"
     return _show(a, {"chosen": chosen, "considered": others, "proof": seconds}, text)
 
 
@@ -82,7 +83,7 @@ def _search(a: argparse.Namespace) -> None:
 
 
 def _adapt(a: argparse.Namespace) -> None:
-    run = asked.run(a, asked.task(a))
+    run, _ = asked.run(a, asked.task(a))
     _show(a, run, f"validation {run.score:.3f} in {run.cost.seconds:.0f} s; weights in {run.weights}")
 
 
@@ -90,8 +91,8 @@ def _verify(a: argparse.Namespace) -> None:
     from graft.verify import verify
 
     task = asked.task(a)
-    run = asked.run(a, task)
-    report = verify(task, run, asked.budget(a))
+    run, spent = asked.run(a, task)
+    report = verify(task, run, asked.budget(a), spent)
     if a.out:
         from graft.exhibits import gathered
         from graft.report import write
@@ -120,8 +121,8 @@ def _export(a: argparse.Namespace) -> None:
     check_out(a.out)
     chosen(a.format)
     task = asked.task(a)
-    run = asked.run(a, task)
-    report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a))
+    run, spent = asked.run(a, task)
+    report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a), spent)
     artifact = export(task, run, report, a.out, not a.no_examples, a.format)
     if a.to:
         _to_hf(a, a.out)

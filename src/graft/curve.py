@@ -9,7 +9,9 @@ import numpy as np
 
 from graft.adapt import adapt, finished, logits
 from graft.build import build, examples, form_here
+from graft.clock import Clock
 from graft.core import figures
+from graft.core.costs import OPENING
 from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
@@ -32,7 +34,14 @@ Measured = tuple[Row, np.ndarray]  # a row, and by seed what each test example a
 
 
 def charted(
-    task: Task, run: Run, report: Report, part: Part, share: np.ndarray, rows: Sequence[Measured], seconds: float
+    task: Task,
+    run: Run,
+    report: Report,
+    part: Part,
+    share: np.ndarray,
+    rows: Sequence[Measured],
+    seconds: float,
+    clock: Clock,
 ) -> Report:
     """The report with a learning curve, where there is something to transfer and enough to halve.
 
@@ -55,6 +64,9 @@ def charted(
     if run.plan.backbone.id.startswith("blank/") or not learned:
         return report
     best = max(learned, key=lambda row: row.validation).name
+    if not clock.holds("the learning curve", OPENING + DRAWS.start * rivals[best][0].cost.seconds):
+        return report
+    seconds = min(seconds, clock.left / 2)  # as much again from scratch
     probe, other = _probe(task, run, part), _baseline(best, task, part)
     ours: list[list[np.ndarray]] = []
     theirs: list[list[np.ndarray]] = []

@@ -41,6 +41,7 @@ class Entry:
     answers: list[Answers]
     outcomes: np.ndarray  # (seeds, n): for accuracy, whether an example is right
     again: Callable[[Task], Answers]  # what its like, fitted to another task, answers for the test part of that
+    lasts: float  # wall seconds that its like is expected to take there
     notes: tuple[str, ...] = ()  # of runs that broke
 
 
@@ -70,16 +71,18 @@ def entry(
     validation: float,
     cost: Cost,
     again: Callable[[Task], Answers],
+    lasts: float | None = None,
     **more: Any,
 ) -> Entry:
-    """The row of these answers, one pair a seed."""
+    """The row of these answers, one pair a seed; its like `lasts` as long as it did, unless it is known better."""
     head, bounded = take("heads", task.head), figures.is_share(task.metric)
     outcomes = np.stack([np.asarray(head.outcomes(*each, task.metric, task.outputs), np.float64) for each in answers])
     score, low, high = stats.interval(outcomes, test.share, shares=bounded, **test.how)
     if bounded:  # pseudo-values reach beyond
         low, high = max(low, 0.0), min(high, 1.0)
     tell("compared", name=name)
-    return Entry(Row(name, score, low, high, validation, cost=cost, **more), answers, outcomes, again)
+    row = Row(name, score, low, high, validation, cost=cost, **more)
+    return Entry(row, answers, outcomes, again, cost.seconds if lasts is None else lasts)
 
 
 def widened(one: Entry, task: Task, test: Test, answers: list[Answers]) -> Entry:

@@ -3,6 +3,7 @@
 import math
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -181,11 +182,10 @@ def _map(task: Task, run: Run, row: Row, part: Part) -> tuple[tuple[Dot, ...], s
 
 
 def _spent(run: Run, report: Report, ranking: Ranking | None) -> tuple[Spent, ...]:
-    others = [row.cost for row in report.rows if row.name != "adapted"]
     return (
         *([Spent("choosing a backbone", ranking.seconds)] if ranking else []),
         Spent("adapting it", run.cost.seconds, run.cost.cpu_seconds),
-        Spent("what it was compared with", sum(c.seconds for c in others), sum(c.cpu_seconds for c in others)),
+        *(replace(one, name=f"comparing: {one.name}") for one in report.spent if one.seconds >= 0.5),
     )
 
 

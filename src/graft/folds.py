@@ -4,6 +4,7 @@ The test part as it was drawn is the first fold, and the run at hand its model. 
 example, whatever its folds: features are kept by content.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 
 import graft
 from graft.adapt import run_key
+from graft.clock import Clock
 from graft.core import home
 from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
@@ -27,9 +29,12 @@ from graft.entries import Answers, Entry, Test, asked, complete, widened
 from graft.rank import learned
 from graft.seeds import APART, TRIES, reseeded
 
+log = logging.getLogger("graft")
 FOLDS = 5  # of which the test part is one: it is a fifth of what there is
 REPEATS = 2  # of the folds, where the budget allows: they tell how much hangs on who is learned from
 SHARE = 0.5  # of the budget's seconds
+WHOLE = "asking every labelled example, in folds"  # what a firm budget may leave out
+AGAIN = "asking them all a second time"
 
 
 def foldable(task: Task, run: Run, budget: Budget) -> bool:
@@ -93,11 +98,12 @@ def distinct(part: Part) -> Part:
 
 
 def over_folds(
-    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, ranked: int, told: list[str]
+    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, ranked: int, told: list[str], clock: Clock
 ) -> tuple[Test, list[Entry]] | None:
     """The entries over all labelled examples, by repetition; None where folds cannot be made or take too long.
 
-    One of source data that diverges in a fold is left out, and `told` gains a sentence.
+    One of source data that diverges in a fold is left out, and `told` gains a sentence. So is what the verdict can do
+    without, where there is no time for it.
 
     Args:
         part: the task's own test part, for which the entries have answered.
@@ -109,6 +115,9 @@ def over_folds(
     classical = sum(one.row.cost.cpu_seconds for one in entries if not one.row.transfers and not one.row.budget)
     if (FOLDS - 1) * classical > SHARE * budget.seconds:
         return None
+    lasts, needed = [one.lasts for one in entries], [at for at, one in enumerate(entries) if _needed(one, at)]
+    if not clock.holds(WHOLE, (FOLDS - 1) * sum(lasts[at] for at in needed)):
+        return None
     everything = distinct(joined(task.train, task.val, part))
     where = {id: row for row, id in enumerate(everything.ids)}
     answers, took = [list[Answers]() for _ in entries], [0.0] * len(entries)
@@ -117,14 +126,30 @@ def over_folds(
         if not rounds and not repeat:
             return None
         # The adapted one first, since gains are of pairs; the dearest last, which goes without where time is short.
-        for number in sorted(range(len(entries)), key=lambda at: (at > 0, took[at])) if rounds else ():
+        order = sorted(range(len(entries)), key=lambda at: (at > 0, not repeat and at not in needed, took[at]))
+        for place, number in enumerate(order if rounds else ()):
             if repeat and spent + took[number] * FOLDS / (FOLDS - 1) > SHARE / 2 * budget.seconds:
                 break
-            one = entries[number]
+            one, ways = entries[number], len(rounds) - (not repeat)  # the run at hand is one of them
+            ahead = ways * sum(lasts[at] for at in order[place + 1 :])
             if repeat and not answers[number]:
                 continue
+            if repeat and ways * lasts[number] > clock.left:
+                clock.leave(AGAIN, ahead + ways * lasts[number])
+                break
+            if number not in needed and not repeat and not clock.holds(f"row {one.row.name}", ways * lasts[number]):
+                continue
             try:
-                each = [(one.answers[0], 0.0) if fold is task else _kept(one, fold, run) for fold in rounds]
+                each = []
+                for at, fold in enumerate(rounds):
+                    if fold is task:
+                        each.append((one.answers[0], 0.0))
+                        continue
+                    left = ahead + (len(rounds) - at) * lasts[number]
+                    which = f"{at + 1} of {FOLDS}{', the second time' if repeat else ''}"
+                    log.info("fold %s: %s; the folds have about %.0f s to go", which, one.row.name, left)
+                    each.append(_kept(one, fold, run))
+                    lasts[number] = each[-1][1]
             except TrainingDiverged as error:
                 if not number or not one.row.transfers:  # no verdict without these
                     raise
@@ -137,6 +162,11 @@ def over_folds(
     groups = everything.groups if kept_apart(joined(task.train, task.val), part) else ()
     test = asked(task, everything, groups=groups, folds=FOLDS, repeats=len(answers[0]), ranked=ranked)
     return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True) if each]
+
+
+def _needed(one: Entry, at: int) -> bool:
+    """Whether there is no verdict without it: the adapted one, and what it must beat but for the smaller network."""
+    return not at or not (one.row.transfers or one.row.name == "scratch_small")
 
 
 def once(task: Task, plan: Plan, seed: int) -> Answers:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from graft.entries import Entry, Test, complete, entry
 from graft.folds import FOLDS, once
 from graft.model.chain import Chain
 from graft.seeds import reseeded
-from graft.speed import training
+from graft.speed import Training, training
 
 log = logging.getLogger("graft")
 RATES = (3e-4, 1e-3, 3e-3)  # tried; the best on validation gets the rest of the time
@@ -34,41 +34,77 @@ SMALL = {  # small networks for any such data
 SMALLER = 0.25  # of the parameters of the adapted one, from which on another network is a smaller one
 
 
-def scratch(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -> Entry:
-    """The adapted architecture from random weights: its own rates tried, the best by validation with the time left.
+@dataclass(frozen=True)
+class Blank:
+    """A network with random weights, and what an example of training it takes here."""
 
-    Args:
-        trials: how many transfer had, in backbones or in plans; as many rates are tried, from three to seven.
-    """
+    name: str  # of its row
+    backbone: Backbone
+    chain: Chain
+    terms: str  # how it differs from the adapted one
+    speed: Training
+
+    def each(self, task: Task) -> float:
+        """Wall seconds of an example in a step, validation included, whose forward pass is a third of one."""
+        validation = len(task.val) / len(task.train) * (self.speed.prepare + self.speed.step / 3)
+        return self.speed.prepare + self.speed.step + validation
+
+    def least(self, task: Task) -> float:
+        """Wall seconds that training it takes, however little time there is."""
+        return fewest(task, self.each(task))
+
+
+def blank(task: Task, run: Run) -> Blank:
+    """The adapted architecture."""
     start, modality = run.plan.backbone, take("modalities", task.modality)
     fed = start.input if take("heads", task.head).ROWS else modality.smaller(start.input)  # every word counts
     backbone = suited(replace(start, input=fed), task)
     try:
-        chain = _blank(backbone, task, run)
+        chain = _built(backbone, task, run)
     except (GraftError, ValueError, RuntimeError, AssertionError):  # an architecture made for one size
-        backbone, chain = start, _blank(start, task, run)
-    if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
-        return _untrained("scratch", task, run, test, backbone)
-    made = _swept("scratch", task, run, test, seconds, trials, backbone, chain, _terms(backbone, start))
-    if task.modality in SMALL:
-        return made
-    alone = f"There is no smaller network for the modality {task.modality}: from scratch, the same one alone was tried."
-    return replace(made, notes=(*made.notes, alone))
+        backbone, chain = start, _built(start, task, run)
+    return Blank("scratch", backbone, chain, _terms(backbone, start), _speed(task, backbone, chain))
 
 
-def smaller(task: Task, run: Run, test: Test, seconds: float, trials: int = 1) -> Entry | None:
-    """A smaller network from random weights, with a sweep of its own; None where the adapted one is no larger."""
+def smaller(task: Task, run: Run, large: Blank) -> Blank | None:
+    """A smaller network; None where the adapted one is no larger."""
     head = take("heads", task.head)
     if task.modality not in SMALL or head.ROWS or not getattr(head, "LABELLED", True):
         return None
     backbone, start = find(SMALL[task.modality]), run.plan.backbone.input
     borrowed = {name: start[name] for name in getattr(take("modalities", task.modality), "BORROWED", ())}
     backbone = suited(replace(backbone, input={**backbone.input, **borrowed}), task)
-    chain = _blank(backbone, task, run)
-    if _size(chain) > SMALLER * _size(_blank(run.plan.backbone, task, run)):
+    chain = _built(backbone, task, run)
+    if _size(chain) > SMALLER * _size(large.chain):
         return None
     terms = f"{backbone.architecture}, {_size(chain):,} parameters, "
-    return _swept("scratch_small", task, run, test, seconds, trials, backbone, chain, terms)
+    return Blank("scratch_small", backbone, chain, terms, _speed(task, backbone, chain))
+
+
+def scratch(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int = 1, firm: bool = False) -> Entry:
+    """A network from random weights: its own rates tried, the best by validation with the time left.
+
+    Args:
+        trials: how many transfer had, in backbones or in plans; as many rates are tried, from three to seven.
+        firm: where there is time for the fewest steps alone, they are taken at one rate.
+    """
+    if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
+        return _untrained(net.name, task, run, test, net.backbone)
+    made = _swept(task, run, test, net, seconds, trials, firm)
+    if task.modality in SMALL:
+        return made
+    alone = f"There is no smaller network for the modality {task.modality}: from scratch, the same one alone was tried."
+    return replace(made, notes=(*made.notes, alone))
+
+
+def fewest(task: Task, each: float) -> float:
+    """Wall seconds of the fewest steps, an example taking so many."""
+    return OPENING + FEWEST * batch(task) * each
+
+
+def batch(task: Task) -> int:
+    """Examples in a step."""
+    return 32 if len(task.train) >= 256 else 16
 
 
 def sweep(trials: int) -> tuple[float, ...]:
@@ -76,44 +112,34 @@ def sweep(trials: int) -> tuple[float, ...]:
     return RATES if trials <= len(RATES) else tuple(map(float, np.geomspace(*WIDEST, min(trials, MOST))))
 
 
-def _swept(
-    name: str,
-    task: Task,
-    run: Run,
-    test: Test,
-    seconds: float,
-    trials: int,
-    backbone: Backbone,
-    chain: Chain,
-    terms: str,
-) -> Entry:
-    rates = sweep(trials)
-    speed = training(task, backbone, chain, pretrained=False)
-    size = 32 if len(task.train) >= 256 else 16
-    validation = len(task.val) / len(task.train) * (speed.prepare + speed.step / 3)  # a forward pass: a third of a step
+def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int, firm: bool) -> Entry:
+    name, backbone, rates, size = net.name, net.backbone, sweep(trials), batch(task)
     room = max(seconds - OPENING * (1 + len(rates)), seconds / 2)
-    total = max(FEWEST, room / (size * (speed.prepare + speed.step + validation)))
-    log.info("%s: about %d steps in %.0f s", name, total, seconds)
+    total = max(FEWEST, afforded := room / (size * net.each(task)))
+    if firm and afforded < FEWEST:
+        rates = RATES[1:2]
+    log.info("%s: about %d steps in %.0f s", name, total, max(seconds, total * size * net.each(task)))
     kept = 0 if views(task) else 1  # fresh views in every epoch, where variants teach
 
     def planned(rate: float, steps: float) -> Plan:
         phase = Phase(
             train=("head", "stages[0:]"), steps=math.ceil(steps), lr=rate, backbone_lr=1.0, views=kept,
             stored=False, batch_stats=True, batch=size, weight_decay=0.05, smoothing=0.05,
-            class_weights=uneven(task), dtype=speed.dtype, patience=10**6,
+            class_weights=uneven(task), dtype=net.speed.dtype, patience=10**6,
         )  # fmt: skip
         return Plan(backbone, task.head, f"from scratch at rate {rate:g}", (phase,), pretrained=False)
 
     runs: list[Run] = []
     tried: dict[float, float] = {}
     notes: list[str] = []
-    for rate in rates:
+    for number, rate in enumerate(rates if len(rates) > 1 else ()):
+        log.info("%s: rate %d of %d", name, number + 1, len(rates))
         try:
             runs.append(adapt(task, planned(rate, TRIALS / len(rates) * total), run.seed))
             tried[rate] = runs[-1].score
         except TrainingDiverged as error:
             notes.append(f"From scratch, the rate {rate:g} diverged: {error}")
-    best, share = max(tried, key=tried.__getitem__, default=min(rates)), 1 - TRIALS
+    best, share = max(tried, key=tried.__getitem__, default=min(rates)), 1 - TRIALS if len(rates) > 1 else 1.0
     try:
         final = reseeded(task, planned(best, share * total), run.seed)
     except TrainingDiverged as error:
@@ -122,6 +148,7 @@ def _swept(
             made = _untrained(name, task, run, test, backbone, budget=seconds, trials=len(rates), state="diverged")
             return replace(made, notes=tuple(notes))
         final, share = runs.pop(list(tried).index(best)), TRIALS / len(rates)  # the trial itself had held
+    tried = tried or {best: final.score}
     spent = [one.cost for one in (*runs, final)]
     cost = Cost(seconds=sum(each.seconds for each in spent), cpu_seconds=sum(each.cpu_seconds for each in spent))
     state = state_of(final, task)
@@ -130,13 +157,22 @@ def _swept(
     last = max(1, final.history[-1].epoch)
     steps = max(FEWEST, share * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1))
     capped = f" ({len(rates)}, where transfer had {trials} trials)" if trials > MOST else ""
-    note = f"{terms}{len(final.history) - 1} epochs, rates tried{capped}: " + ", ".join(
+    note = f"{net.terms}{len(final.history) - 1} epochs, rates tried{capped}: " + ", ".join(
         f"{rate:g} ({figures.plain(tried[rate], task.metric) if rate in tried else 'diverged'})" for rate in rates
     )
     more = {"budget": seconds, "trials": len(rates), "state": state, "note": note, "run": final.key}
     answers = [complete(task, final, test.part)]
+    lasts = final.cost.seconds * steps / (share * total)
     made = entry(
-        name, task, test, answers, final.score, cost, lambda fold: once(fold, planned(best, steps), run.seed), **more
+        name,
+        task,
+        test,
+        answers,
+        final.score,
+        cost,
+        lambda fold: once(fold, planned(best, steps), run.seed),
+        lasts,
+        **more,
     )
     return replace(made, notes=(*notes, *final.notes))
 
@@ -162,8 +198,13 @@ def state_of(run: Run, task: Task) -> str:
     return "saturated" if known and after <= before else "unfinished"
 
 
-def _blank(backbone: Backbone, task: Task, run: Run) -> Chain:
+def _built(backbone: Backbone, task: Task, run: Run) -> Chain:
     return build(backbone, task.head, len(task.outputs), run.seed, pretrained=False)[0]
+
+
+def _speed(task: Task, backbone: Backbone, chain: Chain) -> Training:
+    labelled = getattr(take("heads", task.head), "LABELLED", True)
+    return training(task, backbone, chain, pretrained=False) if labelled else Training(0.0, 0.0, "float32")
 
 
 def _size(chain: Chain) -> int:

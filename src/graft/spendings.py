@@ -5,13 +5,19 @@ from graft.core.exhibits import Exhibits
 WATTS = 10.0  # of one busy core: a laptop's takes about 5, a server's about 15; memory and cooling not counted
 
 
+def total(shown: Exhibits) -> str:
+    """Seconds of all steps together."""
+    return f"In all: {sum(one.seconds for one in shown.spent):.0f} s."
+
+
 def spendings(shown: Exhibits) -> list[str]:
-    """Seconds of every step, memory, passes and energy."""
+    """Seconds of every step and of all, memory, passes and energy."""
     told = [
         f"{one.name[0].upper()}{one.name[1:]}: {one.seconds:.0f} s"
         + (f" ({one.cpu_seconds:.0f} s of one core)" if one.cpu_seconds else "")
         for one in shown.spent
     ]
+    told.append(total(shown))
     if shown.peak_bytes:
         told.append(f"Memory at its highest: {shown.peak_bytes / 1e9:.1f} GB.")
     if shown.passes or shown.saved:

@@ -1,5 +1,6 @@
 """Task, Run → Report: was transferring better than not transferring, by how much, how surely? Opens the test part."""
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import adapt, belongs
+from graft.clock import Clock
 from graft.confidence import calibrated
 from graft.core import home
 from graft.core.codec import from_json, to_json
@@ -21,23 +23,22 @@ from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
-from graft.folds import FOLDS, REPEATS, SHARE, distinct, foldable, joined, more, once, over_folds
+from graft.folds import FOLDS, SHARE, WHOLE, distinct, foldable, joined, more, once, over_folds
 from graft.forgetting import forgotten
 from graft.joint import beside, rows_for
 from graft.meter import Meter
+from graft.proof import CURVE_SHARE, SCRATCH_SHARE, SEED_SHARE, SEEDS, expectation
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
-from graft.scratch import scratch, smaller
+from graft.scratch import Blank, blank, scratch, smaller
 from graft.seeds import dead, reseeded
 from graft.verdict import judged
 
-SEEDS = 3  # adapted runs that are compared, if the budget allows
-SEED_SHARE, SCRATCH_SHARE = 0.4, 0.2  # of the budget's seconds: further seeds of the adapted run; training from scratch
-CURVE_SHARE = 0.12  # of the budget's seconds, for the learning curve; as much again from scratch: a point or two
+log = logging.getLogger("graft")
 SMALLER_SHARE = 0.25  # of the time from scratch: the smaller network, where there is one
 
 
-def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
+def verify(task: Task, run: Run, budget: Budget = Budget(firm=False), spent: float = 0.0) -> Report:
     """Compare the adapted model with everything that does not transfer, on examples that none of them has seen.
 
     Rows: the adapted model over several seeds, its linear probe, the `baselines` of the modality, the same architecture
@@ -47,6 +48,15 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
     (bootstrap over examples and seeds). Positive: the interval of the gain over every row that does not transfer lies
     above zero. Negative: that over one of them lies below zero (level corrected for their number). A row from scratch
     that is still improving cannot carry a positive verdict: a finished one must be beaten too.
+
+    A firm budget is kept as far as it can be: the run at hand, the baselines and some training from scratch are there
+    in any case. Where time is short, these are left out or shortened, the first of them first: the learning curve;
+    asking every example a second time; further seeds; the smaller network; training from scratch; the rows of source
+    data; folds. The report says what was left out, and which budget would hold it.
+
+    Args:
+        budget: of the whole path; its seconds size the parts. If it is firm, as one that is named is, it is kept.
+        spent: seconds of it that went into choosing and adapting; 0 if all of them are for this.
     """
     belongs(task, run)
     if run.plan.pretrained:
@@ -59,84 +69,103 @@ def verify(task: Task, run: Run, budget: Budget = Budget()) -> Report:
         run.plan.looks,
         run.plan.trials,
         budget.seconds,
+        budget.firm and round(spent, 3),
         fitting(task),
         ranked(task),
     )
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
-    return home.remember("verify", name, Report, lambda: _verify(task, run, budget))
-
-
-def foreseen(task: Task, plan: Plan, budget: Budget) -> float:
-    """Wall seconds that this is expected to take of a plan: folds or further seeds, source data, scratch, the curve.
-
-    The baselines, which nobody has timed, come on top.
-    """
-    run, plans = Run("", task.key, plan, task.seed, "", (), 0.0, Cost(seconds=plan.seconds)), len(rows_for(task))
-    blank, curve = max(plan.seconds, SCRATCH_SHARE * budget.seconds), 2 * CURVE_SHARE * budget.seconds
-    if foldable(task, run, budget):  # what is learned from scratch is learned again in folds, for as long together
-        least, whole = (FOLDS - 1) * plan.seconds, FOLDS * plan.seconds
-        again = sum(at * whole + least <= SHARE / 2 * budget.seconds for at in range(1 + plans)) * (REPEATS - 1)
-        return 2 * blank + curve + least + (plans + again) * whole
-    exact = all(phase.solver == "exact" for phase in plan.every)
-    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(plan.seconds, 1e-9))
-    return blank + curve + (plans + max(0, min(SEEDS - 1, afford - plans))) * plan.seconds
+    return home.remember("verify", name, Report, lambda: _verify(task, run, budget, Clock(budget, spent)))
 
 
 def _there(row: Row) -> bool:
     return not row.run or (home.home() / "runs" / row.run / "weights.safetensors").is_file()
 
 
-def _verify(task: Task, run: Run, budget: Budget) -> Report:
-    several = foldable(task, run, budget)  # decided before any test example is seen
+def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
+    net = blank(task, run)
+    least = net.least(task)
+    log.info("%s", expectation(task, run.plan, budget, clock.spent, least=least)[1])
+    folding = (FOLDS - 1) * (run.cost.seconds + least)
+    several = foldable(task, run, budget) and clock.holds(WHOLE, folding, least)  # before any test example is seen
     openings = opened(task, f"verify: the run {run.key} beside what does not transfer, {budget.seconds:g} s")
     part = distinct(task.test.open(openings[-1]))
     whose = kept_apart(joined(task.train, task.val), part)
     test = asked(task, part, groups=part.groups if whose else ())
-    runs, broken = ([run], []) if several else _seeds(task, run, budget)
+    runs, broken, taught = [run], list[str](), rows_for(task)
     adapted = _transferred("adapted", task, runs, test)
     others = [_baseline(name, task, test) for name in fitting(task)]
-    seconds = max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)
-    trials = max(ranked(task), run.plan.trials, 1 + len(run.plan.alternatives))  # that transfer had
-    small = smaller(task, run, test, SMALLER_SHARE * seconds, trials)
-    others.append(scratch(task, run, test, (1 - SMALLER_SHARE) * seconds if small else seconds, trials))
-    others += [small] if small else []
+    clock.lap("the baselines")
+    ahead = (FOLDS - 1) * sum(one.lasts for one in (adapted, *others)) if several else 0.0
+    others += _scratches(task, run, test, net, budget, clock, ahead + len(taught) * adapted.lasts, 1 + several)
+    clock.lap("training from scratch")
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
-    taught = rows_for(task)
     if len(task.source) and not taught:
         broken.append("There are no rows joint and source_only, since too little of the source can be learned from.")
     for sourced, of in taught.items():
+        if not clock.holds(f"row {sourced}", adapted.lasts, ahead):
+            continue
         try:
             others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
         except (TrainingDiverged, DataError) as error:  # at every seed; targets that do not vary
             broken.append(f"There is no row {sourced}, since it could not be trained: {error}")
-    if not several and foldable(task, run, replace(budget, seconds=math.inf)):
+    clock.lap("other rows that transfer")
+    if WHOLE not in clock.out and not several and foldable(task, run, replace(budget, seconds=math.inf)):
         broken.append(
             f"In folds, each of all {len(task.train) + len(task.val) + len(part)} labelled examples would have been "
             f"asked, and smaller gains shown; they take a budget of {more(task, run) / SHARE:.0f} s or more."
         )
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
-    wide = _wide(task, run, [adapted, *others], part, budget, broken) if several else None
-    if several and not wide:  # the seeds that folds were to stand for
-        runs, also = _seeds(task, run, budget)
-        adapted, broken = _transferred("adapted", task, runs, test), broken + also
+    wide = _wide(task, run, [adapted, *others], part, budget, broken, clock) if several else None
+    clock.lap("folds")
+    if not wide:  # seeds stand for folds
+        runs, also = _seeds(task, run, budget, clock)
+        adapted, broken = _transferred("adapted", task, runs, test) if len(runs) > 1 else adapted, broken + also
+        clock.lap("further seeds")
     measured = [(entry.row, entry.outcomes) for entry in (adapted, *others)]
     over, (adapted, *others) = wide or (test, [adapted, *others])
     adapted = replace(adapted, notes=(*adapted.notes, *broken))
     report = forgotten(task, run, beside(task, judged(task, run, runs, adapted, others, over, openings)))
+    clock.lap("the verdict")
     # The curve and the calibration are of the models that there are, on the test part alone.
-    report = charted(task, run, report, part, test.share, measured, CURVE_SHARE * budget.seconds)
-    return calibrated(task, report, alone[report.ships])
+    report = charted(task, run, report, part, test.share, measured, CURVE_SHARE * budget.seconds, clock)
+    clock.lap("the learning curve")
+    report = calibrated(task, report, alone[report.ships])
+    clock.lap("the verdict")
+    return replace(report, notes=(*clock.told(), *report.notes), spent=tuple(clock.parts.values()))
+
+
+def _scratches(
+    task: Task, run: Run, test: Test, net: Blank, budget: Budget, clock: Clock, ahead: float, times: int
+) -> list[Entry]:
+    """The adapted network from random weights and, where it is large and there is time, a smaller one.
+
+    Args:
+        ahead: seconds of what is yet to come and counts more than that they train longer than they must.
+        times: what they take in the end, as a multiple of what they take now; folds take as long again.
+    """
+    trials = max(ranked(task), run.plan.trials, 1 + len(run.plan.alternatives))  # that transfer had
+    whole = max(run.cost.seconds, SCRATCH_SHARE * budget.seconds)
+    little, share = smaller(task, run, net), SMALLER_SHARE * times * whole
+    if little and not clock.holds("a smaller network from scratch", share, ahead + times * whole - share):
+        little = None
+    seconds = min(whole, max(net.least(task), (clock.left - ahead) / times))
+    if seconds < whole:
+        clock.leave("longer training from scratch, at more rates", times * (whole - seconds))
+    if not little:
+        return [scratch(task, run, test, net, seconds, trials, budget.firm)]
+    small = scratch(task, run, test, little, SMALLER_SHARE * seconds, trials, budget.firm)
+    return [scratch(task, run, test, net, (1 - SMALLER_SHARE) * seconds, trials, budget.firm), small]
 
 
 def _wide(
-    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, told: list[str]
+    task: Task, run: Run, entries: list[Entry], part: Part, budget: Budget, told: list[str], clock: Clock
 ) -> tuple[Test, list[Entry]] | None:
     """The entries over folds; None where these are given up, and `told` why."""
     try:
-        wide = over_folds(task, run, entries, part, budget, ranked(task), told)
+        wide = over_folds(task, run, entries, part, budget, ranked(task), told, clock)
         why = "a class would be missing from one, or they would take too long"
     except TrainingDiverged as error:
         wide, why = None, f"training diverged in one of them at every seed: {error}"
@@ -145,7 +174,7 @@ def _wide(
     return wide
 
 
-def _seeds(task: Task, run: Run, budget: Budget) -> tuple[list[Run], list[str]]:
+def _seeds(task: Task, run: Run, budget: Budget, clock: Clock) -> tuple[list[Run], list[str]]:
     """The run, and further seeds of its plan while the budget lasts; a plan that is exact has only one outcome.
 
     Beside them a sentence on each that could not be trained, nor the seeds that stood in for it.
@@ -154,7 +183,11 @@ def _seeds(task: Task, run: Run, budget: Budget) -> tuple[list[Run], list[str]]:
     exact = all(phase.solver == "exact" for phase in run.plan.every)
     afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
     afford -= len(rows_for(task))  # which are runs of the same plan
-    for extra in range(1, min(SEEDS, 1 + afford)):
+    for extra in range(1, last := min(SEEDS, 1 + afford)):
+        if run.cost.seconds > clock.left:
+            clock.leave("further seeds", (last - extra) * run.cost.seconds)
+            break
+        log.info("seed %d of %d", extra + 1, last)
         try:
             runs.append(reseeded(task, run.plan, run.seed + extra))
         except TrainingDiverged as error:
@@ -175,8 +208,8 @@ def _transferred(
         peak_bytes=max(run.cost.peak_bytes for run in runs),
     )
     score, plan, seed = float(np.mean([run.score for run in runs])), runs[0].plan, runs[0].seed
-    more = {"transfers": True, "run": runs[0].key}
-    made = entry(name, task, test, answers, score, mean, lambda fold: once(of(fold), plan, seed), **more)
+    about = {"transfers": True, "run": runs[0].key}
+    made = entry(name, task, test, answers, score, mean, lambda fold: once(of(fold), plan, seed), None, **about)
     # Whoever hands a dead run to verify is told: it is what would ship.
     broken = [f"The run at hand is dead: {why}" for one in runs[:1] if not one.notes and (why := dead(task, one))]
     return replace(made, notes=(*broken, *(note for run in runs for note in run.notes)))

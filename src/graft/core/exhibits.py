@@ -6,6 +6,7 @@ Names are those of files, never where they lie; what is shown of an example stan
 from dataclasses import dataclass, field
 
 from graft.core.nouns import Epoch, Report
+from graft.core.reports import Spent as Spent
 
 SCHEMA = 1  # of report.json
 FILES = ("report.html", "report.json", "MODEL_CARD.md")
@@ -80,15 +81,6 @@ class Dot:
     y: float
     truth: int  # an index of the outputs
     answer: int
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one step of the path took."""
-
-    name: str
-    seconds: float
-    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,8 @@ class Plan:
 class Budget:
     """What may it cost?"""
 
-    seconds: float = 600.0  # wall time of the whole path
+    seconds: float = 600.0  # wall time of the whole path, or of the one verb that it is given to
+    firm: bool = True  # verify leaves out, and names, what would not end in time; False: parts are sized by it alone
     bytes: int = 20_000_000_000  # of the feature store
     params: int | None = None  # most parameters of a backbone: four bytes each
     latency: float | None = None  # most wall seconds of one example, read and run through the backbone here

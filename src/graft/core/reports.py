@@ -17,6 +17,15 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """What one step of the path took."""
+
+    name: str
+    seconds: float
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class Row:
     """One thing that was compared, on the test part."""
 
@@ -130,6 +139,7 @@ class Report:
     curve: Curve | None = None
     confusion: tuple[tuple[int, ...], ...] = ()  # of what ships: (truth, answer, how many of those that were asked)
     forgetting: tuple[float, ...] = ()  # what adapting cost the source by a fresh probe: mean, low, high; (): not told
+    spent: tuple[Spent, ...] = ()  # part by part, all that comparing took
 
 
 @dataclass(frozen=True)
