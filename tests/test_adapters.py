@@ -205,7 +205,7 @@ def test_a_run_with_an_adapter_is_a_run_like_any_other(tiny_home: Path, photos: 
     assert not loading.missing
     state = again.network.state_dict()
     assert all(torch.equal(state[n], after[n]) for n in after if n.startswith("backbone"))
-    report = graft.verify(task, replace(run, notes=("How it came about.",)), Budget(seconds=5))
+    report = graft.verify(task, replace(run, notes=("How it came about.",)), Budget(seconds=5, firm=False))
     assert "How it came about." in report.notes
     shipped = replace(report, ships="adapted")
     assert graft.export(task, run, shipped, tmp_path / "model").parity <= 1e-4

@@ -25,7 +25,7 @@ from graft.core.shelf import take
 from graft.export import unplaced
 from shipping import report
 
-FAST = Budget(seconds=20)
+FAST = Budget(seconds=20, firm=False)
 ONE = "tiny/shapes"
 
 

@@ -35,7 +35,7 @@ from graft.model.modes import pooled
 from graft.model.voices import Ecapa
 
 RATE = voices.RATE
-SHORT = Budget(seconds=10)
+SHORT = Budget(seconds=10, firm=False)
 KINDS = {"open": (0, 4), "close": (1, 2)}  # the vowels that are said
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 SETTINGS = {"sampling_rate": RATE, "do_normalize": True}

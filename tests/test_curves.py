@@ -10,6 +10,7 @@ import pytest
 import graft
 from graft.adapt import logits
 from graft.charts import labels
+from graft.clock import Clock
 from graft.core.codec import from_json, to_json
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Budget, Phase, Report, Row
@@ -119,7 +120,7 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     rows = [(Row("pixels", 0, 0, 0, 0.5), np.zeros((1, len(part)))), (Row("scratch", 0, 0, 0, 0.9), right[None] + 0.0)]
     report = Report(task.key, run.key, task.metric, "positive", "", "pixels", (0, 0, 0), (), "adapted", (0,), 1, (), 12)
     passes = Count.passes
-    found = charted(task, run, report, part, share, rows, seconds=0)
+    found = charted(task, run, report, part, share, rows, 0.0, Clock(Budget(firm=False)))
     assert Count.passes == passes
     curve = found.curve
     assert from_json(Report, to_json(found)) == found

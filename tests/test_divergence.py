@@ -18,7 +18,7 @@ from graft.joint import alone
 from graft.seeds import APART, TRIES
 
 ONE = "tiny/shapes"
-FAST = Budget(seconds=20)
+FAST = Budget(seconds=20, firm=False)
 TUNED = (Phase(("head", "stages[3:]"), steps=20, batch=16, stored=False),)
 
 

@@ -13,8 +13,8 @@ from graft.core.costs import OPENING
 from graft.core.nouns import Evidence, Phase, Plan, Run, StageProbe, Task
 from graft.expected import aligning, expected, held_beside, stored_beside
 from graft.plan import estimated
+from graft.proof import foreseen
 from graft.regularized import ALIGNMENTS, regularized
-from graft.verify import foreseen
 
 TUNED = Phase(("head", "stages[3:]"), steps=12, batch=16, views=2)
 NAMES = ("stage0", "stage1", "stage2", "stage3")
@@ -111,8 +111,3 @@ def test_what_proving_takes_is_the_sum_of_its_shares(task: Task, photos: Path) -
     both = replace(one, source=one.train)  # two rows more, and two of the three again
     assert foreseen(both, tuned, budget) == pytest.approx(2 * scratch + curve + 4 * 2.0 + 2 * 5 * 2.0 + 2 * 5 * 2.0)
     assert foreseen(both, replace(tuned, seconds=30.0), budget) == pytest.approx(30.0 + curve + 2 * 30.0)
-
-
-def test_explain_says_what_proving_takes(photos: Path, tiny_home: Path, capsys: pytest.CaptureFixture) -> None:
-    assert here("plan", photos, "--backbone", "tiny/shapes", "--budget", "20s", "--quiet", "--explain") == 0
-    assert "Proving it (graft verify) is expected to take about" in capsys.readouterr().out

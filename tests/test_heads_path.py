@@ -30,7 +30,7 @@ from graft.rivals import Asked, described, fitted
 from graft.scratch import smaller
 from photos import draw, encode
 
-SHORT = Budget(seconds=10)
+SHORT = Budget(seconds=10, firm=False)
 TINY = ("--backbone", "tiny/shapes", "--budget", "10s", "--quiet")
 
 

@@ -24,7 +24,7 @@ from graft.rivals import fitted
 from photos import draw, encode
 from shipping import report
 
-FAST, TOKEN = Budget(seconds=20), "a-token-of-a-test-0123456789"
+FAST, TOKEN = Budget(seconds=20, firm=False), "a-token-of-a-test-0123456789"
 SENTENCE = "The bread was not good at all."
 
 

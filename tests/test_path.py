@@ -19,7 +19,7 @@ from command import cli, ran
 from graft.core.nouns import Budget, Form, Phase, Plan
 from graft.core.shelf import names
 
-FAST = Budget(seconds=8)
+FAST = Budget(seconds=8, firm=False)
 ONE = "tiny/shapes"
 
 
@@ -42,6 +42,13 @@ def test_transfer_writes_one_json_object_and_an_artifact(walked):
         entry.name for entry in out.iterdir()
     }
     assert not [entry for entry in out.iterdir() if entry.suffix in (".pkl", ".pt", ".pth", ".bin")]
+
+
+def test_the_terminal_and_the_report_tell_the_same_cost(walked):
+    _, out, stderr = walked
+    spent = json.loads((out / "report.json").read_text())["exhibits"]["spent"]
+    assert f"In all: {sum(one['seconds'] for one in spent):.0f} s." in stderr
+    assert "comparing: training from scratch" in {one["name"] for one in spent}
 
 
 def test_predict_answers_in_order_and_survives_bad_files(walked, photos, tmp_path):

@@ -17,7 +17,7 @@ from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Budget, Evidence, Plan, Run, Task
 from graft.regularized import changed
 
-BUDGET = Budget(seconds=8)
+BUDGET = Budget(seconds=8, firm=False)
 TRIALS = 8
 
 

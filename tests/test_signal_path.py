@@ -18,7 +18,7 @@ from graft.core.errors import GraftError
 from graft.core.nouns import Budget
 from signals import CHANNELS, RATE, eeg, emg, signals
 
-SHORT = Budget(seconds=10)
+SHORT = Budget(seconds=10, firm=False)
 BASELINES = {"bandpower", "covariance", "aligned", "kernels", "series"}
 
 

@@ -14,11 +14,11 @@ from graft.core.nouns import Budget, Part, Phase, Plan, Sealed
 from graft.entries import Entry, asked, entry
 from graft.folds import FOLDS, SMALL, distinct, foldable, folds, joined, once
 from graft.rank import ranked
-from graft.scratch import scratch, smaller
+from graft.scratch import blank, scratch, smaller
 from graft.seeds import TRIES, dead, reseeded
 from graft.verdict import judged
 
-FAST = Budget(seconds=20)
+FAST = Budget(seconds=20, firm=False)
 ONE = "tiny/shapes"
 HEAD = (Phase(("head",), solver="exact"),)
 
@@ -121,11 +121,11 @@ def test_scratch_has_as_many_trials_as_transfer_had(task, run, tiny_home, monkey
     class Asked(Exception):
         pass
 
-    def asks(task, run, test, seconds, trials):
+    def asks(task, run, test, net, seconds, trials, short):
         raise Asked(trials)
 
-    monkeypatch.setattr(importlib.import_module("graft.verify"), "smaller", asks)
-    other = Budget(seconds=19)  # of which no report is kept
+    monkeypatch.setattr(importlib.import_module("graft.verify"), "scratch", asks)
+    other = Budget(seconds=19, firm=False)  # of which no report is kept
     with pytest.raises(Asked, match=f"^{given}$"):
         graft.verify(task, replace(run, plan=replace(run.plan, **more)), other)
 
@@ -133,13 +133,14 @@ def test_scratch_has_as_many_trials_as_transfer_had(task, run, tiny_home, monkey
 def test_a_smaller_network_from_scratch_says_its_size_and_what_the_cap_cut_off(task, run, tiny_home) -> None:
     large = replace(run, plan=replace(run.plan, backbone=graft.find("package/resnet18")))
     test = asked(task, distinct(task.test.part))
-    row = smaller(task, large, test, 2.0, 21).row
+    net = blank(task, large)
+    row = scratch(task, large, test, smaller(task, large, net), 2.0, 21).row
     assert (row.name, row.trials, row.transfers) == ("scratch_small", 7, False)
     chain = build(graft.find(ONE), task.head, len(task.outputs), 0, pretrained=False)[0]
     size = sum(parameter.numel() for parameter in chain.network.parameters())
     assert row.note.startswith(f"tiny/net, {size:,} parameters, ")
     assert "rates tried (7, where transfer had 21 trials): " in row.note
-    assert smaller(task, run, test, 2.0) is None  # this one is as small
+    assert smaller(task, run, blank(task, run)) is None  # this one is as small
 
 
 def test_a_table_of_many_columns_has_a_smaller_network_too(tmp_path, tiny_home) -> None:
@@ -157,8 +158,9 @@ def test_a_table_of_many_columns_has_a_smaller_network_too(tmp_path, tiny_home) 
 def test_where_there_is_no_smaller_network_the_row_says_so(task, run, tiny_home, monkeypatch) -> None:
     monkeypatch.setattr("graft.scratch.SMALL", {})
     test = asked(task, distinct(task.test.part))
-    assert smaller(task, run, test, 1.0) is None
-    assert any("no smaller network for the modality image" in note for note in scratch(task, run, test, 1.0).notes)
+    net = blank(task, run)
+    assert smaller(task, run, net) is None
+    assert any("no smaller network for the modality image" in note for note in scratch(task, run, test, net, 1.0).notes)
 
 
 # ── seeds ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

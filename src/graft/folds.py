@@ -35,6 +35,7 @@ REPEATS = 2  # of the folds, where the budget allows: they tell how much hangs o
 SHARE = 0.5  # of the budget's seconds
 WHOLE = "asking every labelled example, in folds"  # what a firm budget may leave out
 AGAIN = "asking them all a second time"
+SPARED = ("linear_probe", "scratch_small")  # rows that it may leave out of them
 
 
 def foldable(task: Task, run: Run, budget: Budget) -> bool:
@@ -115,7 +116,7 @@ def over_folds(
     classical = sum(one.row.cost.cpu_seconds for one in entries if not one.row.transfers and not one.row.budget)
     if (FOLDS - 1) * classical > SHARE * budget.seconds:
         return None
-    lasts, needed = [one.lasts for one in entries], [at for at, one in enumerate(entries) if _needed(one, at)]
+    lasts, needed = [one.lasts for one in entries], [at for at, one in enumerate(entries) if one.row.name not in SPARED]
     if not clock.holds(WHOLE, (FOLDS - 1) * sum(lasts[at] for at in needed)):
         return None
     everything = distinct(joined(task.train, task.val, part))
@@ -162,11 +163,6 @@ def over_folds(
     groups = everything.groups if kept_apart(joined(task.train, task.val), part) else ()
     test = asked(task, everything, groups=groups, folds=FOLDS, repeats=len(answers[0]), ranked=ranked)
     return test, [widened(one, task, test, each) for one, each in zip(entries, answers, strict=True) if each]
-
-
-def _needed(one: Entry, at: int) -> bool:
-    """Whether there is no verdict without it: the adapted one, and what it must beat but for the smaller network."""
-    return not at or not (one.row.transfers or one.row.name == "scratch_small")
 
 
 def once(task: Task, plan: Plan, seed: int) -> Answers:

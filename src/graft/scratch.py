@@ -81,16 +81,18 @@ def smaller(task: Task, run: Run, large: Blank) -> Blank | None:
     return Blank("scratch_small", backbone, chain, terms, _speed(task, backbone, chain))
 
 
-def scratch(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int = 1, firm: bool = False) -> Entry:
+def scratch(
+    task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int = 1, short: bool = False
+) -> Entry:
     """A network from random weights: its own rates tried, the best by validation with the time left.
 
     Args:
         trials: how many transfer had, in backbones or in plans; as many rates are tried, from three to seven.
-        firm: where there is time for the fewest steps alone, they are taken at one rate.
+        short: there is no time to try rates; the middle one is taken.
     """
     if not getattr(take("heads", task.head), "LABELLED", True):  # there is nothing to train by: random features
         return _untrained(net.name, task, run, test, net.backbone)
-    made = _swept(task, run, test, net, seconds, trials, firm)
+    made = _swept(task, run, test, net, seconds, trials, short)
     if task.modality in SMALL:
         return made
     alone = f"There is no smaller network for the modality {task.modality}: from scratch, the same one alone was tried."
@@ -112,12 +114,10 @@ def sweep(trials: int) -> tuple[float, ...]:
     return RATES if trials <= len(RATES) else tuple(map(float, np.geomspace(*WIDEST, min(trials, MOST))))
 
 
-def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int, firm: bool) -> Entry:
-    name, backbone, rates, size = net.name, net.backbone, sweep(trials), batch(task)
+def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials: int, short: bool) -> Entry:
+    name, backbone, rates, size = net.name, net.backbone, RATES[1:2] if short else sweep(trials), batch(task)
     room = max(seconds - OPENING * (1 + len(rates)), seconds / 2)
-    total = max(FEWEST, afforded := room / (size * net.each(task)))
-    if firm and afforded < FEWEST:
-        rates = RATES[1:2]
+    total = max(FEWEST, room / (size * net.each(task)))
     log.info("%s: about %d steps in %.0f s", name, total, max(seconds, total * size * net.each(task)))
     kept = 0 if views(task) else 1  # fresh views in every epoch, where variants teach
 

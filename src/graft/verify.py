@@ -15,6 +15,7 @@ from graft.clock import Clock
 from graft.confidence import calibrated
 from graft.core import home
 from graft.core.codec import from_json, to_json
+from graft.core.costs import OPENING
 from graft.core.errors import DataError, TrainingDiverged
 from graft.core.examples import kept_apart
 from graft.core.keys import key
@@ -30,7 +31,7 @@ from graft.meter import Meter
 from graft.proof import CURVE_SHARE, SCRATCH_SHARE, SEED_SHARE, SEEDS, expectation
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
-from graft.scratch import Blank, blank, scratch, smaller
+from graft.scratch import Blank, blank, scratch, smaller, sweep
 from graft.seeds import dead, reseeded
 from graft.verdict import judged
 
@@ -49,10 +50,10 @@ def verify(task: Task, run: Run, budget: Budget = Budget(firm=False), spent: flo
     above zero. Negative: that over one of them lies below zero (level corrected for their number). A row from scratch
     that is still improving cannot carry a positive verdict: a finished one must be beaten too.
 
-    A firm budget is kept as far as it can be: the run at hand, the baselines and some training from scratch are there
-    in any case. Where time is short, these are left out or shortened, the first of them first: the learning curve;
-    asking every example a second time; further seeds; the smaller network; training from scratch; the rows of source
-    data; folds. The report says what was left out, and which budget would hold it.
+    A firm budget is kept as far as it can be: the run at hand, the baselines, some training from scratch and the rows
+    of source data are there in any case. Where time is short, these are left out or shortened, the first of them first:
+    the learning curve; asking every example a second time; further seeds; the smaller network; training from scratch;
+    folds. The report says what was left out, and which budget would hold it.
 
     Args:
         budget: of the whole path; its seconds size the parts. If it is firm, as one that is named is, it is kept.
@@ -83,21 +84,23 @@ def _there(row: Row) -> bool:
 
 
 def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
-    net = blank(task, run)
+    net, taught = blank(task, run), rows_for(task)
     least = net.least(task)
     log.info("%s", expectation(task, run.plan, budget, clock.spent, least=least)[1])
-    folding = (FOLDS - 1) * (run.cost.seconds + least)
+    folding = (FOLDS - 1) * ((1 + len(taught)) * run.cost.seconds + least)
     several = foldable(task, run, budget) and clock.holds(WHOLE, folding, least)  # before any test example is seen
     openings = opened(task, f"verify: the run {run.key} beside what does not transfer, {budget.seconds:g} s")
     part = distinct(task.test.open(openings[-1]))
     whose = kept_apart(joined(task.train, task.val), part)
     test = asked(task, part, groups=part.groups if whose else ())
-    runs, broken, taught = [run], list[str](), rows_for(task)
+    runs, broken = [run], list[str]()
     adapted = _transferred("adapted", task, runs, test)
     others = [_baseline(name, task, test) for name in fitting(task)]
     clock.lap("the baselines")
-    ahead = (FOLDS - 1) * sum(one.lasts for one in (adapted, *others)) if several else 0.0
-    others += _scratches(task, run, test, net, budget, clock, ahead + len(taught) * adapted.lasts, 1 + several)
+    ahead = len(taught) * adapted.lasts
+    if several:
+        ahead += (FOLDS - 1) * (ahead + sum(one.lasts for one in (adapted, *others)))
+    others += _scratches(task, run, test, net, budget, clock, ahead, 1 + several)
     clock.lap("training from scratch")
     if any(phase.solver != "exact" for phase in run.plan.every):
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
@@ -105,8 +108,6 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
     if len(task.source) and not taught:
         broken.append("There are no rows joint and source_only, since too little of the source can be learned from.")
     for sourced, of in taught.items():
-        if not clock.holds(f"row {sourced}", adapted.lasts, ahead):
-            continue
         try:
             others.append(_transferred(sourced, task, [reseeded(of(task), run.plan, run.seed)], test, of))
         except (TrainingDiverged, DataError) as error:  # at every seed; targets that do not vary
@@ -151,13 +152,15 @@ def _scratches(
     little, share = smaller(task, run, net), SMALLER_SHARE * times * whole
     if little and not clock.holds("a smaller network from scratch", share, ahead + times * whole - share):
         little = None
-    seconds = min(whole, max(net.least(task), (clock.left - ahead) / times))
-    if seconds < whole:
-        clock.leave("longer training from scratch, at more rates", times * (whole - seconds))
+    least, room = net.least(task), (clock.left - ahead) / times
+    sweeping = least + OPENING * len(sweep(trials))
+    seconds, short = min(whole, max(least, room)), room < sweeping
+    if seconds < whole or short:
+        clock.leave("longer training from scratch, at more rates", times * (max(whole, sweeping) - seconds))
     if not little:
-        return [scratch(task, run, test, net, seconds, trials, budget.firm)]
-    small = scratch(task, run, test, little, SMALLER_SHARE * seconds, trials, budget.firm)
-    return [scratch(task, run, test, net, (1 - SMALLER_SHARE) * seconds, trials, budget.firm), small]
+        return [scratch(task, run, test, net, seconds, trials, short)]
+    small = scratch(task, run, test, little, SMALLER_SHARE * seconds, trials, short)
+    return [scratch(task, run, test, net, (1 - SMALLER_SHARE) * seconds, trials, short), small]
 
 
 def _wide(
