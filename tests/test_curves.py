@@ -119,8 +119,8 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     share = np.full(len(part), 1 / len(part))
     rows = [(Row("pixels", 0, 0, 0, 0.5), np.zeros((1, len(part)))), (Row("scratch", 0, 0, 0, 0.9), right[None] + 0.0)]
     report = Report(task.key, run.key, task.metric, "positive", "", "pixels", (0, 0, 0), (), "adapted", (0,), 1, (), 12)
-    passes = Count.passes
-    found = charted(task, run, report, part, share, rows, 0.0, Clock(Budget(firm=False)))
+    passes, free = Count.passes, Clock(Budget(firm=False))
+    found = charted(task, run, report, part, share, rows, 0.0, free)
     assert Count.passes == passes
     curve = found.curve
     assert from_json(Report, to_json(found)) == found
@@ -133,9 +133,9 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     assert "or fewer" in found.notes[0]
     assert curve.saved["scratch"][0] >= 0
     undone = [rows[0], (replace(rows[1][0], state="unfinished"), rows[1][1])]
-    assert set(charted(task, run, report, part, share, undone, 0).curve.saved) == {"pixels"}
+    assert set(charted(task, run, report, part, share, undone, 0.0, free).curve.saved) == {"pixels"}
     adapted = Row("adapted", 0.75, 0.6, 0.9, 0.8, transfers=True)
-    shown = charted(task, run, report, part, share, [(adapted, right[None] + 0.0), *rows], 0)
+    shown = charted(task, run, report, part, share, [(adapted, right[None] + 0.0), *rows], 0.0, free)
     over_folds = tuple(replace(row, score=0.123) for row in (adapted, *(row for row, _ in rows)))
     beside = Exhibits(task.name, "image", task.head, ("photo", "photos"), task.outputs, {}, "tiny/shapes", True, "auto")
     drawn = labels(replace(shown, rows=over_folds, folds=5), beside).axes[0]
@@ -145,7 +145,7 @@ def test_a_run_has_a_curve_beside_a_baseline_and_nothing_is_computed_twice(
     phase = Phase(train=("head", "stages[0:]"), steps=3, backbone_lr=1.0, stored=False, batch_stats=True)
     grown = graft.adapt(task, replace(chosen, phases=(phase,), pretrained=False))
     rows[1] = (replace(rows[1][0], run=grown.key), rows[1][1])
-    again = charted(task, run, report, part, share, rows, seconds=1.5 * grown.cost.seconds).curve
+    again = charted(task, run, report, part, share, rows, 1.5 * grown.cost.seconds, free).curve
     assert [point.labels for point in again.scratch] == [curve.transfer[0].labels, len(task.train)]
     blank = replace(run, plan=replace(run.plan, backbone=replace(run.plan.backbone, id="blank/resnet1d")))
-    assert charted(task, blank, report, part, share, rows, 0) == report
+    assert charted(task, blank, report, part, share, rows, 0.0, free) == report

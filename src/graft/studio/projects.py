@@ -121,7 +121,9 @@ def argv(folder: Path, verb: str) -> list[str]:
     earlier = VERBS[VERBS.index(verb) - 1]
     if jobs.result(folder / "jobs" / earlier) is None:
         raise PlanError("The step before this one has not been done yet.")
-    command = [verb, str(folder / "jobs/load/out.json"), "--json", f"--budget={chosen['seconds']}s"]
+    command = [verb, str(folder / "jobs/load/out.json"), "--json"]
+    if chosen["seconds"] != CHOICES["seconds"]:  # which nobody named: nothing is left out for it
+        command.append(f"--budget={chosen['seconds']}s")
     command += [f"--backbone={id}" for id in _candidates(folder, chosen, verb)]
     if verb == "rank":
         return command
