@@ -27,7 +27,7 @@ from graft.folds import distinct
 from graft.model.wordwise import by_row, complete, within
 from graft.plan import explain
 from graft.rivals import Asked, described, fitted
-from graft.scratch import smaller
+from graft.scratch import blank, scratch, smaller
 from photos import draw, encode
 
 SHORT = Budget(seconds=10, firm=False)
@@ -302,7 +302,7 @@ def test_a_small_network_from_scratch_reads_with_the_adapted_ones_tokenizer(weig
     task, backbone = graft.load(tmp_path / "said.jsonl", label="label"), graft.find("package/minilm")
     plan = Plan(backbone, task.head, "linear_probe", (Phase(("head",), solver="exact"),))
     run = Run("", task.key, plan, 0, "", (), 0.0, Cost(seconds=1.0))
-    made = smaller(task, run, asked(task, distinct(task.test.part)), 1.0)
+    made = scratch(task, run, asked(task, distinct(task.test.part)), smaller(task, run, blank(task, run)), 1.0)
     assert made.row.score > 0.9
     tokenizer = finished(made.row.run).plan.backbone.input["tokenizer"]
     assert tokenizer == backbone.input["tokenizer"] != graft.find("tiny/phrases").input["tokenizer"]

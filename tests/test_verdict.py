@@ -150,7 +150,7 @@ def test_a_table_of_many_columns_has_a_smaller_network_too(tmp_path, tiny_home) 
     task = graft.load(tmp_path / "genes.npz")
     backbone = suited(graft.find("blank/mlp"), task)
     one = graft.adapt(task, Plan(backbone, task.head, "linear_probe", HEAD))
-    made = smaller(task, one, asked(task, distinct(task.test.part)), 1.0)
+    made = scratch(task, one, asked(task, distinct(task.test.part)), smaller(task, one, blank(task, one)), 1.0)
     assert made.row.note.startswith("blank/mlp_small, 260")  # 64 for each column, and one block
     assert made.row.score >= 0.75
 

@@ -140,8 +140,9 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
         except TrainingDiverged as error:
             notes.append(f"From scratch, the rate {rate:g} diverged: {error}")
     best, share = max(tried, key=tried.__getitem__, default=min(rates)), 1 - TRIALS if len(rates) > 1 else 1.0
+    train = adapt if short else reseeded  # of so few steps no other seed makes more
     try:
-        final = reseeded(task, planned(best, share * total), run.seed)
+        final = train(task, planned(best, share * total), run.seed)
     except TrainingDiverged as error:
         notes.append(f"From scratch, every seed diverged at the rate {best:g}: {error}")
         if not runs:
