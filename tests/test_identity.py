@@ -15,6 +15,7 @@ from graft.data.dataset import Batch, Stored, Streamed
 from graft.data.store import open_store
 from graft.features import features
 from graft.model.chain import Chain
+from graft.model.contrast import watched
 from graft.model.cuts import Cut, first
 from graft.model.modes import evaluating
 
@@ -341,14 +342,17 @@ def test_what_was_found_of_a_network_is_not_looked_for_again(home, monkeypatch):
     from graft.build import build, find
 
     once, _ = build(find("tiny/random"), "classification", 7)
-    watched: list[nn.Module] = []
-    monkeypatch.setattr("graft.model.chain.find", lambda *given: watched.append(given[0]) or [])
+    traced: list[nn.Module] = []
+    monkeypatch.setattr("graft.model.chain.find", lambda *given: traced.append(given[0]) or [])
     again, _ = build(find("tiny/random"), "classification", 7, seed=1, pretrained=False)
-    assert not watched
+    assert not traced
     assert (again.cuts, again.stages, again.layouts) == (once.cuts, once.stages, once.layouts)
+    with watched(again.network.get_submodule("head")) as seen, torch.no_grad():
+        chain_at(again, again.stages[0], Form())[1]({"h": torch.zeros(5, *again.stages[0].shape)})
+    assert [len(x) for x in seen] == [5]  # the head has no part in the blank pass that comes first
     assert all(again.exact(cut) for cut in again.cuts)
     build(find("tiny/random"), "classification", 8)
-    assert len(watched) == 1
+    assert len(traced) == 1
 
 
 def test_shared_parameters_belong_to_their_first_use():

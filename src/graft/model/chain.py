@@ -8,7 +8,7 @@ stored output.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
 from graft.model.modes import detached, evaluating, is_norm, laid, layout
 from graft.model.packing import Lay
-from graft.model.prefix import Prefix, Tensors
+from graft.model.prefix import Prefix, Reached, Tensors
 
 log = logging.getLogger("graft")
 MOMENTUM = (
@@ -200,16 +200,24 @@ class Chain:
         return {self.main: blank, **inputs}, self._templates[size], lay
 
     def _record(self, inputs: Tensors) -> dict[str, Any]:
+        """The output at every cut; what comes behind the last is not run, since others may be watching it."""
         outputs: dict[str, Any] = {}
-        hooks = [
-            self.network.get_submodule(cut.name).register_forward_hook(
-                lambda _m, _i, out, name=cut.name: outputs.__setitem__(name, detached(out))
-            )
-            for cut in self.cuts
-        ]
+
+        def keep(name: str) -> Callable[[Any, Any, Any], None]:
+            def hook(_module: Any, _inputs: Any, output: Any) -> None:
+                outputs[name] = detached(output)
+                if len(outputs) == len(self.cuts):
+                    raise Reached
+
+            return hook
+
+        hooks = [self.network.get_submodule(cut.name).register_forward_hook(keep(cut.name)) for cut in self.cuts]
+        plain = torch.autocast(inputs[self.main].device.type, enabled=False)  # of whichever batch it is the first
         try:
-            with torch.no_grad(), evaluating(self.network):
+            with torch.no_grad(), evaluating(self.network), plain:
                 self.network(**inputs)
+        except Reached:
+            pass
         finally:
             for hook in hooks:
                 hook.remove()

@@ -74,7 +74,7 @@ class Prefix:
                 # Cloned: a later layer may work in place on what is kept here.
                 found[name] = first(output).float().clone(memory_format=torch.contiguous_format)
                 if last:
-                    raise _Reached
+                    raise Reached
 
             return hook
 
@@ -83,7 +83,7 @@ class Prefix:
         with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
             try:
                 network(**inputs)
-            except _Reached:
+            except Reached:
                 pass
             finally:
                 for hook in hooks:
@@ -140,5 +140,5 @@ class Prefix:
             yield members, {**chunk, "length": torch.tensor([*(lengths[one] for one in members), *blank])}
 
 
-class _Reached(Exception):
-    """The forward pass has reached the last cut asked for."""
+class Reached(Exception):
+    """A forward pass has come to the last cut that it was for."""
