@@ -164,7 +164,7 @@ def planted(
         for row, target, one in zip(x, y, part, strict=True)
     )
     data.write_text("\n".join([header, *body]) + "\n")
-    budget = Budget(BUDGET)
+    budget = Budget(BUDGET, firm=False)  # by which the parts are sized: nothing is left out
     task = graft.load(data, seed=seed)
     ranking = graft.rank(task, [f"checkpoint/blank/mlp@{source(place, points, seed, learned, reached)}"], budget)
     run = graft.adapt(task, graft.plan(task, ranking[0], strategy, budget), seed)
