@@ -6,12 +6,13 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import anyio
 import numpy as np
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from graft.core.errors import DataError, GraftError
 from graft.predict import Predictor
@@ -54,7 +55,7 @@ def router(models: Models) -> APIRouter:
 
     @routes.get("/", include_in_schema=False)
     async def page() -> Response:
-        return document("page.html")
+        return document("page", "Ask the model · graft")
 
     @routes.get("/static/{name}", include_in_schema=False)
     async def file(name: str) -> Response:
@@ -90,9 +91,11 @@ def router(models: Models) -> APIRouter:
     return routes
 
 
-def document(name: str) -> Response:
-    """A page of ours."""
-    return FileResponse(WEB / name, media_type="text/html; charset=utf-8", headers=SAFE)
+def document(name: str, title: str, status: int = 200) -> Response:
+    """A page of ours: its body within the frame that all of them share."""
+    frame, body = ((WEB / f"{one}.html").read_text(encoding="utf-8").rstrip() for one in ("frame", name))
+    script = f'<script type="module" src="static/{name}.js"></script>' if f"{name}.js" in STATIC else ""
+    return HTMLResponse(Template(frame).substitute(title=title, script=script, body=body), status, SAFE)
 
 
 def static(name: str) -> Response:

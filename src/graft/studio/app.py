@@ -59,7 +59,7 @@ def app(known: str) -> FastAPI:
 
     @made.get("/")
     def start() -> Response:
-        return page.document("studio.html")
+        return page.document("studio", "graft studio")
 
     @made.get("/static/{name}")
     def static(name: str) -> Response:

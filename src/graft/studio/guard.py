@@ -1,4 +1,7 @@
-"""Who may speak with the studio: a browser on this machine that was given the token, and only from our own page."""
+"""Who may speak with the studio: a browser on this machine that was given the token, and only from our own page.
+
+Whoever has no token sees a page that says where it is; what pages are made of is no secret.
+"""
 
 import secrets
 from collections.abc import Awaitable, Callable
@@ -9,6 +12,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from graft.core import home
+from graft.serving import page
 
 HOSTS = ("127.0.0.1", "localhost")
 COOKIE = "graft-studio"
@@ -35,15 +39,22 @@ def guarded(known: str) -> Callable[[Request, Next], Awaitable[Response]]:
             return _refused(403, "Another site may not use the studio.")
         if given := request.query_params.get("token"):
             if not secrets.compare_digest(given.encode(), known.encode()):
-                return _refused(401, "This is not the studio's token. Use the address that it printed.")
+                return _locked(request)
             answer = RedirectResponse("/", 303)
             answer.set_cookie(COOKIE, known, httponly=True, samesite="strict", max_age=30 * 24 * 3600)
             return answer
-        if not secrets.compare_digest(request.cookies.get(COOKIE, "").encode(), known.encode()):
-            return _refused(401, "Open the studio by the whole address that it printed, with the token.")
+        known_here = secrets.compare_digest(request.cookies.get(COOKIE, "").encode(), known.encode())
+        if not known_here and not request.url.path.startswith("/static/"):
+            return _locked(request)
         return await go_on(request)
 
     return guard
+
+
+def _locked(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", ""):
+        return page.document("locked", "graft studio", 401)
+    return _refused(401, "Open the studio by the whole address that it printed, with the token.")
 
 
 def _refused(status: int, why: str) -> Response:

@@ -10,7 +10,7 @@ from graft import words
 from graft.core import figures
 from graft.core.codec import from_dict
 from graft.core.costs import boundary
-from graft.core.nouns import Phase, Plan, Ranking, Report, Task
+from graft.core.nouns import Backbone, Phase, Plan, Ranking, Report, Task
 from graft.core.shelf import take
 from graft.studio import jobs, projects
 
@@ -29,7 +29,14 @@ ENDS = {
 
 
 def project(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
-    """Everything that is to be seen of a project."""
+    """Everything that is to be seen of a project; its files go by the names that they came with."""
+    inside = [json.dumps(f"{place}/")[1:-1] for place in (folder / "data", folder)]
+    told = json.dumps(_seen(folder, running)).replace(inside[0], "").replace(inside[1], "")
+    view: dict[str, Any] = json.loads(told)
+    return view
+
+
+def _seen(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
     states = {verb: jobs.state(folder / "jobs" / verb, running) for verb in projects.VERBS}
     view: dict[str, Any] = {"id": folder.name, **projects.about(folder), "jobs": states}
     view["busy"] = bool(running) and not any(one["state"] == "running" for one in states.values())
@@ -40,7 +47,7 @@ def project(folder: Path, running: dict[str, Any] | None) -> dict[str, Any]:
     if states["rank"]["state"] != "absent":
         view["ranking"] = _ranking(folder, loaded(folder).metric, "rank" in done)
     if "plan" in done:
-        view["plan"] = plan(_read(folder, "plan"))
+        view["plan"] = plan(_read(folder, "plan"), view["seconds"])
     if states["transfer"]["state"] != "absent":
         view["training"] = _training(jobs.events(folder / "jobs/transfer"), loaded(folder).metric)
     if "transfer" in done:
@@ -96,7 +103,7 @@ def _ranking(folder: Path, metric: str, done: bool) -> dict[str, Any]:
     rows = []
     for one in ranking.evidence:
         each = sum(stage.seconds for stage in one.stage_curve) + one.prepare_seconds
-        facts = [f"{1000 * each:.0f} ms an example", one.backbone.license]
+        facts = [_known(one.backbone), f"{1000 * each:.0f} ms an example", one.backbone.license]
         facts += [f"dropped after {one.n_used} examples"] if one.n_used < one.n_train else []
         rows.append(_row(one.backbone.id, one.scores["probe"], metric, ", ".join(facts)))
     left = [*ranking.failed, *ranking.refused, *((id, "there was no time for it") for id in ranking.untried)]
@@ -105,28 +112,35 @@ def _ranking(folder: Path, metric: str, done: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _known(backbone: Backbone) -> str:
+    if backbone.pretrained_on == "nothing":
+        return f"has learned nothing ({backbone.note}); only to compare with"
+    return f"learned from {backbone.pretrained_on or 'data that are not named'}"
+
+
 def _row(id: str, score: float, metric: str, facts: str) -> dict[str, Any]:
     share = score if figures.is_share(metric) or metric == "r2" else 0.0
     shown = figures.score(score, metric)
     return {"id": id, "score": score, "share": min(max(share, 0.0), 1.0), "shown": shown, "facts": facts}
 
 
-def plan(made: dict[str, Any]) -> dict[str, Any]:
-    """A plan in plain words, with what it would cost, and what else could be done."""
+def plan(made: dict[str, Any], allowed: float) -> dict[str, Any]:
+    """A plan in plain words, with what it would cost of the seconds that are allowed, and what else could be done."""
     chosen = from_dict(Plan, made["chosen"])
     steps = [_step(phase, chosen) for phase in chosen.phases]
     if chosen.alternatives:
         steps.append(f"{len(chosen.alternatives) + 1} variants of this are tried, and {ENDS[chosen.choice]}.")
     others = [
-        {"name": name, "seconds": other["seconds"], "cost": f"{_time(other['seconds'])}, "
-         f"{words.size(other['store_bytes'])} on disk"}
+        {"name": name, "seconds": other["seconds"], "cost": f"{_time(other['seconds'])} of training"}
         for name, other in made["considered"].items() if isinstance(other, dict) and name != chosen.strategy
     ]  # fmt: skip
     return {
         "backbone": chosen.backbone.id, "steps": steps, "why": list(chosen.why),
-        "license": chosen.backbone.license, "pretrained_on": chosen.backbone.pretrained_on,
-        "cost": [["Training", f"about {_time(chosen.seconds)}"], ["Proving it", f"about {_time(made['proof'])}"],
-                 ["On disk", words.size(chosen.store_bytes)], ["Memory", f"{chosen.peak_bytes / 1e9:.1f} GB"]],
+        "license": chosen.backbone.license,
+        "learned": _known(chosen.backbone),
+        "cost": [["Training", _time(chosen.seconds)], ["Proving it", _time(made["proof"])],
+                 ["You allowed", _time(allowed)], ["On disk", words.size(chosen.store_bytes)],
+                 ["Memory", f"{chosen.peak_bytes / 1e9:.1f} GB"]],
         "others": sorted(others, key=lambda other: other["seconds"]),
     }  # fmt: skip
 
@@ -152,7 +166,12 @@ def _step(phase: Phase, chosen: Plan) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{max(1, round(seconds))} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    """An expectation is no more exact than this."""
+    if seconds < 10:
+        return "a few seconds"
+    if seconds < 100:
+        return f"{round(seconds, -1):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.0f} hours"
 
 
 def _training(events: list[dict[str, Any]], metric: str) -> dict[str, Any]:

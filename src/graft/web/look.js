@@ -57,6 +57,7 @@ function named(one, kind) {
 function layered(source, label, ...over) {
   const image = el("img", { src: source, alt: label });
   const layers = el("div", { class: "layers" }, image, over);
+  image.addEventListener("error", () => layers.remove()); // a kind that browsers do not draw: the server's own picture comes
   image.addEventListener("load", () => layers.style.setProperty("--ratio", image.naturalWidth / image.naturalHeight));
   return layers;
 }

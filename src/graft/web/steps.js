@@ -58,7 +58,10 @@ function data(view, known, { go }) {
     parts.push(
       el("p", { class: "answer" }, `${audit.total.toLocaleString()} ${audit.several} were read.`),
       facts(audit.parts.map(([name, count]) => [name, count.toLocaleString()])),
-      audit.labels.length ? bars(audit.labels.slice(0, 20).map((one) => ({ name: one.name, share: one.count / most, shown: String(one.count) })), "Examples of each label, without those kept to judge by") : el("p", {}, audit.sentence),
+      audit.labels.length ? [
+        bars(audit.labels.slice(0, 20).map((one) => ({ name: one.name, share: one.count / most, shown: String(one.count) })), "Examples of each label"),
+        el("p", { class: "hint" }, `Counted without the ${audit.parts.at(-1)[1].toLocaleString()} that the model is judged by in the end: nothing is told of them until then.`),
+      ] : el("p", {}, audit.sentence),
       examples,
       ...audit.lists.map((one) => el("details", {}, el("summary", {}, one.what), sentences([...one.some, ...(one.more ? [`and ${one.more} more`] : [])]))),
       audit.notes.length ? sentences(audit.notes) : null);
@@ -109,7 +112,7 @@ function ranking(view, known, { go }) {
     event.preventDefault();
     go(view, "plan", { backbone: new FormData(form).get("backbone"), strategy: "auto" });
   } },
-    el("fieldset", {}, el("legend", {}, "Networks that know something already, best first"), rows.map((one, at) => {
+    el("fieldset", {}, el("legend", {}, "Networks to start from, best first"), rows.map((one, at) => {
       const bar = el("span", { class: "bar" });
       bar.style.setProperty("--share", one.share);
       return el("label", {}, el("input", { type: "radio", name: "backbone", value: one.id, checked: view.backbone ? view.backbone === one.id : !at }),
@@ -131,7 +134,7 @@ function plan(view, known, { go }) {
     el("select", { id: "strategy", name: "strategy" }, made.others.map((one) => el("option", { value: one.name }, `${one.name.replaceAll("_", " ")}: ${one.cost}`))),
     el("button", {}, "Plan with this"));
   return [
-    el("p", { class: "lead" }, `Start from ${made.backbone}${made.pretrained_on ? `, which learned from ${made.pretrained_on}` : ""}.`),
+    el("p", { class: "lead" }, `Start from ${made.backbone}, which ${made.learned}.`),
     el("ol", { class: "plain-list" }, made.steps.map((text) => el("li", {}, text))),
     facts(made.cost),
     el("p", { class: "hint" }, `It is computed on this machine and costs no money. Licence of the weights: ${made.license}; whether it allows your use is yours to check.`),
@@ -146,7 +149,7 @@ function work(view) {
   if (view.jobs.transfer.state === "done") {
     const longest = nets.reduce((a, b) => (b.epochs.length > a.epochs.length ? b : a), { epochs: [] });
     return [
-      el("p", {}, `${nets.length} networks learned, and these were compared: ${compared.join(", ")}.`),
+      el("p", {}, `${nets.length ? `${nets.length} networks learned, and these` : "These"} were compared: ${compared.join(", ")}.`),
       longest.epochs.length > 1 ? el("details", {}, el("summary", {}, `How ${longest.name} learned`), curve(longest.epochs, metric)) : null,
     ];
   }
