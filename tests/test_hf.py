@@ -1,6 +1,7 @@
 """Folders that other libraries load: written by `graft export --to hf`, read here by timm and transformers alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,8 @@ def bert(tmp_path_factory) -> Path:
     return place
 
 
-def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path):
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path, pooling):
     import torch
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
@@ -84,13 +86,19 @@ def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path):
     texts = [f"{text} {text}" if row % 3 else text for row, text in enumerate(texts)]  # of several lengths
     rows = [f'"{text}",class{int(value) % 2}' for text, value in zip(texts, kind, strict=True)]
     (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
-    task = exported(tmp_path / "texts.csv", f"transformers/{bert}", tmp_path / "model")
+    place = shutil.copytree(bert, tmp_path / "encoder")
+    (place / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Pooling", "path": "1"}]))
+    (place / "1").mkdir()
+    mode = {f"pooling_mode_{pooling}_{'tokens' if pooling == 'mean' else 'token'}": True}
+    (place / "1" / "config.json").write_text(json.dumps(mode))
+    task = exported(tmp_path / "texts.csv", f"transformers/{place}", tmp_path / "model")
     to_hf(tmp_path / "model", tmp_path / "hf")
     asked, place = texts[:3], tmp_path / "hf"
     model, tokenizer = AutoModelForTokenClassification.from_pretrained(place), AutoTokenizer.from_pretrained(place)
     with torch.no_grad():
         fed = [tokenizer(text, truncation=True, return_tensors="pt") for text in asked]
-        said = np.stack([model.eval()(**one).logits[0].mean(0).numpy() for one in fed])
+        tokens = [model.eval()(**one).logits[0] for one in fed]
+    said = np.stack([(one.mean(0) if pooling == "mean" else one[0]).numpy() for one in tokens])
     predictor = graft.open(tmp_path / "model")
     right = [one["probabilities"] for one in predictor.predict([{"text": text} for text in asked])]
     heat = predictor.card["trust"]["temperature"]
@@ -98,3 +106,9 @@ def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path):
     shares /= shares.sum(1, keepdims=True)
     np.testing.assert_allclose(shares, [[one[name] for name in task.outputs] for one in right], atol=1e-4)
     assert list(model.config.id2label.values()) == list(task.outputs)
+
+
+def test_what_no_other_library_has_is_refused_by_the_name_that_was_given(home, photos, tmp_path):
+    exported(photos, "tiny/random", tmp_path / "model")
+    with pytest.raises(graft.PlanError, match=r"timm has no network such as tiny/random\. Its model\.onnx"):
+        to_hf(tmp_path / "model", tmp_path / "hf")

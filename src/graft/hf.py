@@ -49,11 +49,22 @@ fed = {name: torch.from_numpy(value) for name, value in load_file(sys.argv[2]).i
 names = {"x": "input_ids", "mask": "attention_mask", "kind": "token_type_ids"}
 with torch.no_grad():
     logits = model(**{names[name]: value for name, value in fed.items() if name in names}).logits
-if "share" in fed:
-    mask = fed["mask"][..., None]
+mask = fed["mask"][..., None]
+if sys.argv[4] == "mean":
     logits = (logits * mask).sum(1) / mask.sum(1)
+elif sys.argv[4] == "cls":
+    logits = logits[:, 0]
 save_file({"logits": logits.contiguous().numpy()}, sys.argv[3])
 """
+TEXT = """import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("FOLDER")
+model = AutoModelForTokenClassification.from_pretrained("FOLDER").eval()
+with torch.no_grad():
+    logits = model(**tokenizer("a text", truncation=True, return_tensors="pt")).logits[0]
+logits = LOGITS
+print(model.config.id2label[int(logits.argmax())])"""
 USE = {
     "timm": """import timm, torch
 from PIL import Image
@@ -63,14 +74,8 @@ prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(model
 with torch.no_grad():
     logits = model(prepare(Image.open("photo.jpg").convert("RGB"))[None])[0]
 print(model.pretrained_cfg["label_names"][logits.argmax()])""",
-    "mean": """import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("FOLDER")
-model = AutoModelForTokenClassification.from_pretrained("FOLDER").eval()
-with torch.no_grad():
-    logits = model(**tokenizer("a text", truncation=True, return_tensors="pt")).logits[0].mean(0)  # over its tokens
-print(model.config.id2label[int(logits.argmax())])""",
+    "mean": TEXT.replace("LOGITS", "logits.mean(0)  # over its tokens"),
+    "cls": TEXT.replace("LOGITS", "logits[0]  # of its first token"),
     "tokens": """from transformers import pipeline
 
 print(pipeline("token-classification", "FOLDER")("Anna flew to Oslo"))""",
@@ -81,7 +86,8 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
     """Write an artifact's network as timm or transformers load it: config.json, weights, tokenizer, README.md.
 
     Photos go to timm as a classifier. Texts go to transformers as a token classifier: each word has its own answer, or,
-    where a text has one, it is the mean over its tokens (a linear layer of a mean is the mean of the linear layer).
+    where a text has one, it is the first token's, or the mean over its tokens (a linear layer of a mean is the mean of
+    the linear layer). transformers' own classifiers of texts put a layer of theirs before the last, which ours has not.
 
     Raises:
         PlanError: neither library has such a network; which part it is.
@@ -107,10 +113,10 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
             library, code = "timm", TIMM
             _timm(predictor, backbone, weight, bias, draft)
         else:
-            library, code = "tokens" if predictor.by_word else "mean", TOKENS
+            library, code = "tokens" if predictor.by_word else str(predictor.input.pooling), TOKENS
             _transformers(predictor, backbone, weight, bias, draft)
         (draft / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
-        _compare(predictor, draft, code)
+        _compare(predictor, draft, code, library)
         with home.storage():
             draft.replace(place)
     finally:
@@ -145,7 +151,7 @@ def _timm(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, plac
 
     library, _, name = backbone.architecture.partition("/")
     if library not in ("timm", "torchvision") or (library == "torchvision" and not timm.is_model(name)):
-        raise PlanError(f"timm has no network {backbone.architecture}. {INSTEAD}")
+        raise PlanError(f"timm has no network such as {backbone.id}. {INSTEAD}")
     model: Any = take("sources", "timm").classifier(name, backbone.input, len(predictor.labels))
     last = model.get_classifier()
     if not isinstance(last, nn.Linear) or last.weight.shape != weight.shape:
@@ -175,8 +181,11 @@ def _transformers(predictor: Predictor, backbone: Backbone, weight: Any, bias: A
     library, _, kind = backbone.architecture.partition("/")
     input: Any = predictor.input
     if library != "transformers" or backbone.modality != "text":
-        raise PlanError(f"Neither timm nor transformers has a classifier {backbone.architecture}. {INSTEAD}")
-    if not predictor.by_word and (input.pooling != "mean" or input.after):
+        raise PlanError(
+            f"Only photos and texts are written for these libraries, and {backbone.id} is no network of theirs for either. "
+            f"{INSTEAD}"
+        )
+    if not predictor.by_word and (input.pooling not in ("mean", "cls") or input.after):
         how = "normalised" if input.after else f'"{input.pooling}"'
         raise PlanError(f"transformers has no {kind} classifier whose tokens become one vector so ({how}). {INSTEAD}")
     settings = {name: value for name, value in backbone.config.items() if name != "model_type"}
@@ -208,7 +217,7 @@ def _marks(tokenizer: Path) -> dict[str, str]:
     return {name: mark for name, marks in names.items() for mark in marks if mark in there}
 
 
-def _compare(predictor: Predictor, place: Path, code: str) -> None:
+def _compare(predictor: Predictor, place: Path, code: str, how: str) -> None:
     """Refuse a folder that the library alone, in a fresh process, answers otherwise from."""
     some: Any = unstacked(predictor.modality.example(predictor.input, ASKED, np.random.default_rng(0)))
     fed: Mapping[str, np.ndarray] = predictor.modality.ship(some, predictor.input)
@@ -217,7 +226,7 @@ def _compare(predictor: Predictor, place: Path, code: str) -> None:
     with TemporaryDirectory() as desk:
         asked, told = Path(desk, "asked.safetensors"), Path(desk, "told.safetensors")
         save_file({name: np.ascontiguousarray(value) for name, value in fed.items()}, asked)
-        command = [sys.executable, "-c", code, str(place), str(asked), str(told)]
+        command = [sys.executable, "-c", code, str(place), str(asked), str(told), how]
         fresh = subprocess.run(command, capture_output=True, text=True, check=False)
         if fresh.returncode:
             last = fresh.stderr.strip().splitlines()[-1:] or [f"status {fresh.returncode}"]
@@ -233,7 +242,7 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
     """A model card: what it answers, what was shown of it, under which licence, and how to use it."""
     license, report = backbone.license.lower(), card["report"]
     known = license if license in ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0") else "other"
-    task = {"timm": "image-classification", "mean": "text-classification", "tokens": "token-classification"}[library]
+    task = {"timm": "image-classification", "tokens": "token-classification"}.get(library, "text-classification")
     kind = "timm" if library == "timm" else "transformers"
     labels = ", ".join(card["labels"])
     beside = f", pretrained on {backbone.pretrained_on}" if backbone.pretrained_on else ""
@@ -252,7 +261,7 @@ def _readme(card: Mapping[str, Any], backbone: Backbone, library: str, name: str
             *(f"# {card['task']['name']}", "", report["sentence"], "", f"It answers: {labels}.", ""),
             f"Backbone: {backbone.architecture}{beside}; its licence: {backbone.license}. Written by graft-learn "
             f"{card['graft']}, and compared with what was trained."
-            + (f" Texts are cut after {card['input']['window']} tokens." if library == "mean" else ""),
+            + (f" Texts are cut after {card['input']['window']} tokens." if task == "text-classification" else ""),
             *("", "```python", USE[library].replace("FOLDER", name), "```", ""),
         ]
     )
