@@ -113,7 +113,7 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
             library, code = "timm", TIMM
             _timm(predictor, backbone, weight, bias, draft)
         else:
-            library, code = "tokens" if predictor.by_word else str(predictor.input.pooling), TOKENS
+            library, code = "tokens" if predictor.by_word else card["input"].get("pooling", "mean"), TOKENS
             _transformers(predictor, backbone, weight, bias, draft)
         (draft / "README.md").write_text(_readme(card, backbone, library, place.name), encoding="utf-8")
         _compare(predictor, draft, code, library)
@@ -182,8 +182,8 @@ def _transformers(predictor: Predictor, backbone: Backbone, weight: Any, bias: A
     input: Any = predictor.input
     if library != "transformers" or backbone.modality != "text":
         raise PlanError(
-            f"Only photos and texts are written for these libraries, and {backbone.id} is no network of theirs for either. "
-            f"{INSTEAD}"
+            f"Only photos and texts are written for these libraries, and {backbone.id} is none of their networks for "
+            f"either. {INSTEAD}"
         )
     if not predictor.by_word and (input.pooling not in ("mean", "cls") or input.after):
         how = "normalised" if input.after else f'"{input.pooling}"'

@@ -28,11 +28,17 @@ def looked(predictor: Predictor, raw: Raw) -> dict[str, Any]:
         of "spans" (start, end, in seconds) or of "columns" (name), each with a "weight": how much smaller the answered
         label's probability is without it. For a predicted number it is how much smaller that is, in its own unit; for
         groups, how much less clearly the example belongs to its own; for tags, the share of them that changes.
+        Of an artifact with several tasks it is {"tasks": these by name}.
 
     Raises:
         DataError: the example cannot be read.
     """
-    return explained(predictor.pieces(raw), predictor.predict)
+    pieces = predictor.pieces(raw)
+
+    def of(task: str) -> dict[str, Any]:
+        return explained(pieces, lambda some: [one.get("tasks", {}).get(task, one) for one in predictor.predict(some)])
+
+    return {"tasks": {task: of(task) for task in predictor.tasks}} if "tasks" in predictor.card else of("")
 
 
 def explained(pieces: Pieces, ask: Ask) -> dict[str, Any]:

@@ -90,3 +90,13 @@ def trace(raw: bytes, channels: tuple[str, ...] = (), layout: str = "") -> Trace
         DataError: it is damaged, or holds several trials.
     """
     return unpack(raw) if raw.startswith(MAGIC) else opened(raw, layout).cut(None, channels)
+
+
+def trial(raw: bytes, number: int, layout: str = "", label: str = "") -> bytes:
+    """One trial of a file's bytes, counted from 0, packed; a file of one trial as it is.
+
+    Raises:
+        DataError: the file is damaged, or has fewer.
+    """
+    file = opened(raw, layout, label)
+    return raw if file.trials == 1 else pack(file.cut(number))

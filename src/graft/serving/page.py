@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from graft.core.errors import DataError, GraftError
+from graft.data import recordings
 from graft.predict import Predictor
 from graft.serving import described
 from graft.serving.answers import Asked
@@ -73,7 +74,7 @@ def router(models: Models) -> APIRouter:
         """The answer for one example, what it hangs on, and the nearest training examples."""
         model = models.get(request.path_params.get("name"))
         async with examples(request, models, model) as found:
-            return await explained(model.predictor, model.now.check, found, turn, "quick" in request.query_params)
+            return await explained(model.predictor, model.now.check, found, turn, request.query_params)
 
     body, name = described.body(1), {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
     several = {"type": "array", "items": {"type": "object"}}
@@ -118,8 +119,10 @@ def told(name: str, predictor: Predictor) -> dict[str, Any]:
     columns = [*(reading.get("columns") or ()), *(reading.get("categories") or ())]
     return {
         "name": name, "task": card.get("task", {}).get("name", name),
-        "modality": card["modality"], "head": card["head"],
+        "modality": card["modality"], "head": card.get("head", ""),
         "labels": list(predictor.labels), "columns": columns, "one": predictor.modality.WORD[0],
+        "tasks": [{"name": task, "head": one["head"], "labels": one["labels"],
+                   "level": one.get("trust", {}).get("level")} for task, one in card.get("tasks", {}).items()],
         "several": predictor.modality.WORD[1], "suffixes": list(predictor.modality.SUFFIXES),
         "sentence": card.get("report", {}).get("sentence", ""), "level": card.get("trust", {}).get("level"),
         "report": (predictor.folder / "report.html").is_file(),
@@ -128,9 +131,12 @@ def told(name: str, predictor: Predictor) -> dict[str, Any]:
 
 async def explained(
     predictor: Predictor, check: Callable[[bytes], object], found: Sequence[Asked], turn: anyio.CapacityLimiter,
-    quick: bool,
+    asked: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """The answer for the example of a request, and unless it is to be quick, what it hangs on.
+    """The answer for the example of a request, and unless it is to be `quick`, what it hangs on.
+
+    Args:
+        asked: the query: `trial` says which one of a file of several recordings is meant, counted from 0.
 
     Raises:
         Refused: it cannot be read, or too many wait.
@@ -141,8 +147,9 @@ async def explained(
         raise Refused(503, "Too many explanations are asked for at once.", 5)
     value = found[0][1]
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value  # no text names a file here
-    ask = answered if quick else whole
-    body = await anyio.to_thread.run_sync(_asked, ask, predictor, check, raw, limiter=None if quick else turn)
+    quick, trial = "quick" in asked, asked.get("trial", "")
+    ask, limiter = (answered, None) if quick else (whole, turn)
+    body = await anyio.to_thread.run_sync(_asked, ask, predictor, check, raw, trial, limiter=limiter)
     return Response(body, media_type="application/json")
 
 
@@ -163,10 +170,14 @@ def whole(predictor: Predictor, raw: Any) -> dict[str, Any]:
 
 
 def _asked(
-    ask: Callable[[Predictor, Any], dict[str, Any]], predictor: Predictor, check: Callable[[bytes], object], raw: Any
-) -> str:
+    ask: Callable[[Predictor, Any], dict[str, Any]], predictor: Predictor, check: Callable[[bytes], object], raw: Any,
+    trial: str,
+) -> str:  # fmt: skip
+    reading: Any = predictor.reading
     try:
-        check(predictor.modality.given(raw, predictor.reading))
+        check(given := predictor.modality.given(raw, reading))
+        if trial.isdecimal() and predictor.card["modality"] == "signal":
+            raw = recordings.trial(given, int(trial), reading.layout, reading.label)
         return json.dumps(ask(predictor, raw), allow_nan=False)
     except GraftError as error:
         raise Refused(422, str(error)) from None

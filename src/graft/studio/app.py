@@ -134,7 +134,7 @@ def app(known: str) -> FastAPI:
         body = await received(request.receive, request.headers.get("content-length", ""), Room(LIMITS))
         found = await run_in_threadpool(asked, request.headers.get("content-type", ""), body, 1)
         check = extents.check(predictor.card["modality"], LIMITS)
-        return await page.explained(predictor, check, found, turn, "quick" in request.query_params)
+        return await page.explained(predictor, check, found, turn, request.query_params)
 
     return made
 

@@ -4,8 +4,15 @@ import { bars, el, list, number, percent } from "./dom.js";
 
 const SHOWN = 6; // labels with a bar of their own
 
-/** The answer of any head: [the heading, the sentences beneath, the bars]. */
+/** The answer of any head, or of several tasks one below the other: {said, parts}, in words and as elements. */
 export function answered(answer, model) {
+  if (answer.tasks) {
+    const each = model.tasks.map((task) => [task.name, answered(answer.tasks[task.name], { ...model, ...task })]);
+    return {
+      said: each.map(([name, { said }]) => `${name}: ${said}`).join(" "),
+      parts: each.flatMap(([name, { parts }]) => [el("h3", {}, name), ...parts]),
+    };
+  }
   const told = HEADS.find(([field]) => field in answer)?.[1] ?? plain;
   const { said, sure, sentences = [], rows = [], more } = told(answer, model);
   const unlike = answer.unlike
@@ -61,14 +68,12 @@ function grouped(answer) {
   return { said: answer.group, sentences };
 }
 
-function valued(answer) {
-  const values = answer.values && typeof answer.values === "object" ? Object.entries(answer.values) : [["", answer.value]];
-  const ends = answer.ranges ?? answer.range;
+function valued(answer, model) {
+  const values = Object.entries(answer.values ?? { [model.labels[0] ?? ""]: answer.value });
+  const ends = answer.ranges ?? (answer.range ? { [values[0][0]]: answer.range } : {});
   const said = values.map(([name, value]) => `${name ? `${name} ` : ""}${number(value)}`);
-  const shown = ends && (Array.isArray(ends) ? [ends].flat(Array.isArray(ends[0]) ? 1 : 0) : Object.values(ends));
-  const between = shown?.map(([low, high], at) =>
-    `${values[at][0] ? `${values[at][0]}: ` : ""}most likely between ${number(low)} and ${number(high)}.`);
-  return { said: list(said, "and"), sentences: between ?? [] };
+  const sentences = Object.entries(ends).map(([name, [low, high]]) => `Most likely ${name} lies between ${number(low)} and ${number(high)}.`);
+  return { said: list(said, "and"), sentences };
 }
 
 function plain(answer) {

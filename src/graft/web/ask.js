@@ -13,7 +13,7 @@ export function question(model, url) {
   const result = el("section", { class: "result", "aria-label": "Answer", tabindex: "-1", hidden: true });
   let turn = 0;
   let held = [];
-  async function put(given, request) {
+  async function put(given, request, query = {}) {
     const mine = ++turn;
     for (const old of held) URL.revokeObjectURL(old);
     held = [given.photo, given.sound].filter(Boolean);
@@ -24,34 +24,39 @@ export function question(model, url) {
     const near = el("div", { class: "near" });
     fill(result, picture, words, near);
     announce("Asking the model.");
-    const send = (quick) => ask(quick ? `${url}?quick` : url, request);
+    const send = (quick) => ask(`${url}?${new URLSearchParams({ ...query, ...quick })}`, request);
     try {
-      const first = await send(true);
+      const first = await send({ quick: 1 });
       if (mine !== turn) return;
       const told = answered(first.answer, model);
       fill(picture, shown(given, first.shown, label));
       fill(words, told.parts, el("p", { class: "waiting" }, "Seeing where it looked…"));
       announce(told.said);
-      const all = await send(false);
+      const all = await send({});
       if (mine !== turn) return;
       fill(words, told.parts);
-      fill(picture, el("h3", {}, HEADINGS[all.looked.kind]), looked(all.looked, all.shown, given, label));
+      const looks = Object.entries(all.looked.tasks ?? { "": all.looked }).map(([task, look]) => {
+        const one = model.tasks.find(({ name }) => name === task) ?? model;
+        return [task, one.head === "regression" ? { ...look, label: one.labels[0], numeric: true } : look];
+      });
+      fill(picture, looks.flatMap(([task, look]) =>
+        [el("h3", {}, HEADINGS[look.kind], task && ` for ${task}`), ...looked(look, all.shown, given, label)]));
       fill(near, nearest(all.nearest, model));
-      announce(`${told.said} ${said(all.looked)}`);
+      announce(`${told.said} ${looks.map(([task, look]) => said(look, task)).join(" ")}`);
     } catch (error) {
       if (mine !== turn) return;
       fill(words, el("p", { class: "notice", role: "alert" }, error.message));
       announce("");
     }
   }
-  const file = (one) => {
+  const file = (one, query) => {
     const body = new FormData();
     body.append("file", one, one.name || "example");
     const [photo, sound] = ["image", "audio"].map((kind) => (model.modality === kind ? URL.createObjectURL(one) : ""));
-    put({ photo, sound }, { method: "POST", body });
+    put({ photo, sound }, { method: "POST", body }, query);
   };
   const value = (input, text = "") => put({ text }, json({ inputs: [input] }));
-  const form = { text: texts, vector: columns }[model.modality] ?? media;
+  const form = { text: texts, vector: columns, signal: recordings }[model.modality] ?? media;
   if (model.modality === "image") {
     document.addEventListener("paste", (event) => {
       const pasted = [...(event.clipboardData?.files ?? [])].find((one) => one.type.startsWith("image/"));
@@ -59,6 +64,17 @@ export function question(model, url) {
     });
   }
   return el("div", { class: "ask" }, form(model, { file, value }), result);
+}
+
+/** Recordings lie by the dozen in one file: which of them is meant is a field of its own. */
+function recordings(model, { file }) {
+  const number = el("input", { type: "number", id: "trial", min: 0, value: 0, "aria-describedby": "trial-hint" });
+  let last;
+  const put = () => last && number.reportValidity() && file(last, { trial: number.value });
+  number.addEventListener("change", put);
+  return el("div", { class: "columns" },
+    media(model, { file: (one) => { last = one; put(); } }),
+    el("div", { class: "row" }, el("label", { for: "trial" }, "Trial"), number, el("span", { class: "hint", id: "trial-hint" }, "of a file that holds several, counted from 0")));
 }
 
 function media(model, { file }) {
@@ -88,7 +104,7 @@ function texts(model, { value }) {
     const said = fields.map((field) => field.value);
     value(model.columns.length ? Object.fromEntries(model.columns.map((name, at) => [name, said[at]])) : said[0], said.join("\n"));
   } },
-    names.map((name, at) => [el("label", { for: `text-${at}` }, names.length > 1 || name !== "" && name !== "text" ? name : "Text"), fields[at]]).flat(),
+    names.map((name, at) => [el("label", { for: `text-${at}` }, names.length > 1 ? name : "Text"), fields[at]]).flat(),
     el("p", { class: "row" }, el("button", { class: "main" }, "Ask"), el("label", { class: "button quiet" }, chooser, "Choose a file"), el("span", { class: "hint" }, "Ctrl + Enter asks")));
   return form;
 }
@@ -134,7 +150,7 @@ function nearest(found, model) {
       one.preview && (model.modality === "image"
         ? el("img", { src: `data:image/jpeg;base64,${one.preview}`, alt: "" })
         : el("blockquote", {}, one.preview)),
-      el("span", { class: "name" }, one.label ?? ""), el("span", { class: "note" }, `${percent(one.similarity)} alike`),
+      el("span", { class: "name" }, [one.task, one.label].filter(Boolean).join(": ")), el("span", { class: "note" }, `${percent(one.similarity)} alike`),
       el("span", { class: "note file" }, one.name)))),
   ];
 }

@@ -29,19 +29,19 @@ export function looked(look, drawn, given, label) {
   const told = sorted.slice(0, TOLD).map((one) => el("li", {}, `${named(one, look.kind)}: ${effect(one.weight, look)}`));
   return [
     picture,
-    el("details", { class: "inwords" }, el("summary", {}, `What mattered for “${look.label}”, in words`),
-      el("p", {}, "By how much less likely the answer is where this is hidden:"), el("ol", {}, told)),
+    el("details", { class: "inwords" }, el("summary", {}, `What mattered${look.label && ` for “${look.label}”`}, in words`),
+      el("p", {}, `By how much ${look.numeric ? "smaller" : "less likely"} the answer is where this is hidden:`), el("ol", {}, told)),
   ];
 }
 
 /** The same as one sentence, for who listens. */
-export function said(look) {
+export function said(look, task) {
   const strong = [...look.regions].filter((one) => one.weight > 0).sort((a, b) => b.weight - a.weight).slice(0, 3);
-  return strong.length ? `What mattered most: ${list(strong.map((one) => named(one, look.kind)), "and")}.` : "";
+  return strong.length ? `What mattered most${task && ` for ${task}`}: ${list(strong.map((one) => named(one, look.kind)), "and")}.` : "";
 }
 
 function effect(weight, look) {
-  return look.label === "value" ? number(weight) : `${(100 * weight).toFixed(weight < 0.1 ? 1 : 0)} points`;
+  return look.numeric ? number(weight) : `${(100 * weight).toFixed(weight < 0.1 ? 1 : 0)} points`;
 }
 
 function named(one, kind) {

@@ -1,6 +1,6 @@
 // The page of a server: which model is asked, and its report.
 
-import { ask, el, fill } from "./dom.js";
+import { ask, el, fill, list } from "./dom.js";
 import { question } from "./ask.js";
 
 const at = (id) => document.getElementById(id);
@@ -26,7 +26,8 @@ function chosen(models, name) {
     else link.removeAttribute("aria-current");
   }
   const end = models.length > 1 ? `/${encodeURIComponent(model.name)}` : "";
-  const what = model.head === "classification" ? ` It answers with one of ${model.labels.length} labels.` : "";
+  const what = model.head === "classification" ? ` It answers with one of ${model.labels.length} labels.`
+    : model.tasks.length ? ` It answers ${model.tasks.length} questions at once: ${list(model.tasks.map((one) => one.name), "and")}.` : "";
   at("title").textContent = `Ask about a ${model.one}`;
   document.title = `${model.task} · graft`;
   at("lead").textContent = `This model learned from “${model.task}”.${what}`;
