@@ -3,7 +3,12 @@
 from importlib import import_module
 from pathlib import Path
 
-from graft.core.nouns import Calibration, Report, Row, Run, Task
+import graft
+from graft.build import suited
+from graft.core.nouns import Calibration, Phase, Plan, Report, Row, Run, Task
+from graft.core.shelf import take
+
+PROBE = (Phase(("head",), solver="exact"),)
 
 
 def report(task: Task, run: Run, ships: str = "adapted", key: str = "") -> Report:
@@ -13,8 +18,16 @@ def report(task: Task, run: Run, ships: str = "adapted", key: str = "") -> Repor
     return Report(
         task=task.key, run=run.key, metric=task.metric, verdict="positive", sentence="Transfer helped.", reference="",
         gain=(0.1, 0.05, 0.15), rows=(row,), ships=ships, seeds=(0,), looks=1, test_openings=(), n_test=len(task.test),
-        calibration=trust,
+        calibration=trust if hasattr(take("heads", task.head), "calibrated") else None,
     )  # fmt: skip
+
+
+def probed(data: Path, backbone: str, folder: Path, **asked: str) -> Task:
+    """A linear probe of a backbone on some data, shipped unproven: the task."""
+    task = graft.load(data, **asked)
+    run = graft.adapt(task, Plan(suited(graft.find(backbone), task), task.head, "x", PROBE))
+    unproven(task, run, folder)
+    return task
 
 
 def unproven(task: Task, run: Run, folder: Path) -> None:

@@ -10,12 +10,8 @@ from PIL import Image
 
 import graft
 from conftest import at_home
-from graft.build import suited
-from graft.core.nouns import Phase, Plan
 from graft.hf import to_hf
-from shipping import unproven
-
-PROBE = (Phase(("head",), solver="exact"),)
+from shipping import probed
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +20,13 @@ def home(tmp_path_factory):
         yield at_home(patch, tmp_path_factory.mktemp("home"))
 
 
-def exported(data: Path, backbone: str, out: Path, **asked):
-    """A linear probe of a backbone on some data, exported: the task."""
-    task = graft.load(data, **asked)
-    run = graft.adapt(task, Plan(suited(graft.find(backbone), task), task.head, "x", PROBE))
-    unproven(task, run, out)
-    return task
-
-
 def test_timm_loads_what_was_written_and_prepares_photos_alike(home, photos, tmp_path):
     import timm
     import torch
 
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet.r160_in1k", pretrained=False).state_dict(), tmp_path / "w.pth")
-    task = exported(photos, f"checkpoint/timm/test_resnet@{tmp_path / 'w.pth'}", tmp_path / "model")
+    task = probed(photos, f"checkpoint/timm/test_resnet@{tmp_path / 'w.pth'}", tmp_path / "model")
     to_hf(tmp_path / "model", tmp_path / "hf")
     model = timm.create_model(f"local-dir:{tmp_path / 'hf'}", pretrained=True).eval()
     prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
@@ -91,7 +79,7 @@ def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path, poo
     (place / "1").mkdir()
     mode = {f"pooling_mode_{pooling}_{'tokens' if pooling == 'mean' else 'token'}": True}
     (place / "1" / "config.json").write_text(json.dumps(mode))
-    task = exported(tmp_path / "texts.csv", f"transformers/{place}", tmp_path / "model")
+    task = probed(tmp_path / "texts.csv", f"transformers/{place}", tmp_path / "model")
     to_hf(tmp_path / "model", tmp_path / "hf")
     asked, place = texts[:3], tmp_path / "hf"
     model, tokenizer = AutoModelForTokenClassification.from_pretrained(place), AutoTokenizer.from_pretrained(place)
@@ -109,6 +97,6 @@ def test_transformers_loads_what_was_written_for_texts(home, bert, tmp_path, poo
 
 
 def test_what_no_other_library_has_is_refused_by_the_name_that_was_given(home, photos, tmp_path):
-    exported(photos, "tiny/random", tmp_path / "model")
+    probed(photos, "tiny/random", tmp_path / "model")
     with pytest.raises(graft.PlanError, match=r"timm has no network such as tiny/random\. Its model\.onnx"):
         to_hf(tmp_path / "model", tmp_path / "hf")

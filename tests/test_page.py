@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 import browser
@@ -20,12 +21,17 @@ from conftest import at_home
 from graft.core import home
 from graft.core.nouns import Budget
 from graft.data import toys
+from graft.merge import merge
 from graft.rivals import fitted
 from photos import draw, encode
-from shipping import report
+from served import fitted as classical
+from served import wave
+from shipping import probed, report
 
 FAST, TOKEN = Budget(seconds=20, firm=False), "a-token-of-a-test-0123456789"
 SENTENCE = "The bread was not good at all."
+KINDS = ("image", "text", "audio", "vector", "several", "red", "tags", "waves", "both")
+HERTZ = {"slow": 6, "fast": 30}
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +46,29 @@ def models(tiny_place, photos, tmp_path_factory):
     rows = cells[:, :12].round(4).tolist()
     table(place / "cells.csv", [f"g{n}" for n in range(12)], rows, [kinds[k] for k in told[fact]])
     sounds(place / "sounds", 48)
+    files = sorted(photos.rglob("*.jpg"))
+    seen = {"disc": "round", "square": "flat|cornered", "stripes": "flat"}
+    table(place / "several.csv", ["path"], [[file] for file in files], [seen[file.parent.name] for file in files])
+    reds = [f"{np.asarray(Image.open(file))[..., 0].mean():.1f}" for file in files]
+    table(place / "red.csv", ["path"], [[file] for file in files], reds)
+    names = [
+        {"tokens": text.split(), "tags": ["B-X" if word[0] in "bs" else "O" for word in text.split()]}
+        for text in sentences
+    ]
+    (place / "names.jsonl").write_text("\n".join(map(json.dumps, names)))
+    waves = {label: [wave(hertz, np.random.default_rng(n)) for n in range(8)] for label, hertz in HERTZ.items()}
+    np.savez(place / "waves.npz", X=[one["x"] for one in waves["fast"]], channels=["C3", "C4"], rate=128.0)
+    classical(place / "waves", "signal", "bandpower", waves, {"channels": ["C3", "C4"], "rate": 128.0})
     with pytest.MonkeyPatch.context() as patch:
         at_home(patch, tiny_place)
         task = graft.load(photos)
         run = graft.adapt(task, graft.plan(task, graft.rank(task, ["tiny/shapes"], FAST)[0], "linear_probe", FAST))
         graft.export(task, run, report(task, run), place / "image")
+        probed(place / "several.csv", "tiny/shapes", place / "several", head="multilabel")
+        probed(place / "red.csv", "tiny/shapes", place / "red", head="regression")
+        merge([place / "image", place / "several"], place / "both")
         others = {"text": ("texts.csv", "tfidf"), "audio": ("sounds", "logmel"), "vector": ("cells.csv", "columns")}
+        others["tags"] = ("names.jsonl", "wordtags")
         for kind, (data, name) in others.items():
             task = graft.load(place / data)
             state = {at: np.ascontiguousarray(array) for at, array in fitted(name, task).items()}
@@ -83,7 +106,7 @@ def served(*arguments: object) -> tuple[subprocess.Popen[str], str]:
 @pytest.fixture(scope="module")
 def server(models):
     """The address of a server of them all."""
-    process, url = served(*(models / kind for kind in ("image", "text", "audio", "vector")))
+    process, url = served(*(models / kind for kind in KINDS))
     yield url
     process.terminate()
     process.communicate(timeout=30)
@@ -170,6 +193,65 @@ def test_a_row_of_a_table_fills_the_fields(chromium, server, models):
         row = dict(zip(head.split(","), map(float, second.split(",")[:-1]), strict=False))
         assert page.locator(".said strong").inner_text() == graft.open(models / "vector").predict([row])[0]["label"]
         assert not browser.faults(page)
+
+
+def test_every_kind_of_answer_has_its_face(chromium, server, models, photos, tmp_path):
+    photo, known = next(photos.rglob("*.jpg")), {kind: graft.open(models / kind) for kind in KINDS[4:]}
+    with browser.page(chromium) as page:
+
+        def shown(kind: str, file: Path | None = None) -> str:
+            """What is said in large letters of an example."""
+            ask(page, server, kind)
+            if file:
+                page.set_input_files("input[type=file]", file)
+            else:
+                page.locator("textarea").fill(SENTENCE)
+                page.get_by_role("button", name="Ask").click()
+            page.locator(".inwords, .picture .calm").first.wait_for()
+            assert not page.locator("main .notice").count()
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                assert not browser.faults(page), (kind, scheme)
+            return " ".join(page.locator(".said strong").all_inner_texts())
+
+        several = known["several"].predict(photo)[0]
+        assert set(re.split(", | and ", shown("several", photo))) == set(several["labels"] or ["None of the labels"])
+        assert page.locator(".bars li").count() == 3
+        value = known["red"].predict(photo)[0]["value"]
+        assert shown("red", photo) == f"label {float(f'{value:.4g}'):g}"
+        assert "Most likely between" in page.locator(".words").inner_text()
+        tags = known["tags"].predict([SENTENCE])[0]["tags"]
+        shown("tags")
+        assert page.locator("mark.tag").count() == sum(one["tag"] != "O" for one in tags) > 0
+        both = known["both"].predict(photo)[0]["tasks"]
+        assert shown("both", photo).startswith(both["image"]["label"])
+        assert page.locator(".words h3").all_inner_texts() == ["image", "several"]
+        file = models / "waves.npz"
+        assert shown("waves", file) == known["waves"].predict(f"{file}#0")[0]["label"]
+        assert page.locator("svg.wave path").count() == 2
+        with page.expect_response(lambda one: "trial=7" in one.url and "quick" not in one.url) as answer:
+            page.get_by_label("Trial", exact=True).fill("7")
+            page.keyboard.press("Enter")
+        said = answer.value.json()["answer"]
+        assert said == {k: v for k, v in known["waves"].predict(f"{file}#7")[0].items() if k != "input"}
+        page.get_by_label("Trial", exact=True).fill("8")
+        page.keyboard.press("Tab")
+        page.get_by_role("alert").get_by_text("holds 8 trials, no number 8").wait_for()
+
+
+def test_a_photo_that_browsers_do_not_draw_is_drawn_by_the_server(chromium, server, photos, tmp_path):
+    Image.open(next(photos.rglob("*.jpg"))).save(tmp_path / "a.tiff")
+    with browser.page(chromium) as page:
+        ask(page, server, "image")
+        broken = "() => [...document.images].some((one) => one.complete && !one.naturalWidth)"
+        page.route("**/explain/**", lambda route: None)  # before the server says anything
+        page.set_input_files("input[type=file]", tmp_path / "a.tiff")
+        page.get_by_text("Asking the model…").wait_for()
+        page.wait_for_function(f"!({broken})()")
+        page.unroute("**/explain/**")
+        page.set_input_files("input[type=file]", tmp_path / "a.tiff")
+        page.locator(".inwords").wait_for()
+        assert page.locator(".photo img").evaluate("one => one.naturalWidth")
 
 
 def test_what_is_dropped_and_cannot_be_read_is_said(chromium, server):

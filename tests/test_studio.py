@@ -1,7 +1,9 @@
 """The studio: the whole path in a browser, on real data with the built-in networks; and what it refuses."""
 
 import asyncio
+import fcntl
 import io
+import json
 import re
 import signal
 import stat
@@ -20,6 +22,7 @@ import browser
 import graft
 from command import cli
 from graft.core.errors import DataError, GraftError
+from graft.core.events import tell
 from graft.studio import guard, jobs, projects, told, uploads
 
 # ── what is handed over ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -295,3 +298,64 @@ def test_a_folder_is_handed_over_and_a_second_studio_refused(home, photos):
             urllib.request.urlopen(studio.url.partition("?")[0])
     finally:
         assert studio.end() == 0
+
+
+def test_what_is_measured_and_learned_is_seen_while_it_goes_on(home, photos, monkeypatch):
+    place, folder = projects.place(), projects.create("shapes")
+    (folder / "jobs/load").mkdir(parents=True)
+    (folder / "jobs/load/out.json").write_text(cli("load", photos, "--json").stdout)
+    with (place / ".job.lock").open("a") as lock:  # held by whatever works, here by one who sleeps
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        worker = subprocess.Popen(["sleep", "600"], start_new_session=True, pass_fds=(lock.fileno(),))
+
+    def works_on(verb: str) -> None:
+        (folder / "jobs" / verb).mkdir()
+        monkeypatch.setenv("GRAFT_EVENTS", str(folder / "jobs" / verb / "events.jsonl"))
+        about = {"folder": str(folder / "jobs" / verb), "pid": worker.pid, "began": time.time()}
+        (place / "job.json").write_text(json.dumps(about))
+
+    works_on("rank")
+    tell("measured", backbone="tiny/random", score=0.5, examples=20)
+    studio = Studio()
+    try:
+        with browser.opened() as chromium, browser.page(chromium) as page:
+            page.goto(f"{studio.url}")
+            page.goto(f"{studio.url.partition('?')[0]}#{folder.name}")
+            so_far = page.get_by_role("list", name="Starting points so far")
+            so_far.get_by_text("50.0 %").wait_for()
+            tell("measured", backbone="tiny/shapes", score=0.75, examples=20)
+            so_far.get_by_text("75.0 %").wait_for()
+            assert so_far.locator(".name").all_inner_texts() == ["tiny/shapes", "tiny/random"]
+            assert page.get_by_text("Counted without the").is_visible()
+            assert not browser.faults(page)
+            works_on("transfer")
+            tell("training", strategy="lp_ft", backbone="tiny/shapes", seed=0, pretrained=True)
+            page.get_by_text("lp ft, seed 0").wait_for()
+            for epoch, score in enumerate((0.5, 0.8)):
+                tell("epoch", phase=0, epoch=epoch, loss=1.0, score=score)
+            page.get_by_role("img", name="accuracy on validation, from 0.500 to 0.800 after 2 rounds").wait_for()
+            assert not browser.faults(page)
+    finally:
+        studio.end()
+    assert worker.wait(30) < 0  # whoever ends the studio ends what works for it
+
+
+def test_a_browser_without_the_token_is_told_where_it_is(home):
+    studio = Studio()
+    try:
+        with browser.opened() as chromium, browser.page(chromium) as page:
+            assert page.goto(studio.url.partition("?")[0]).status == 401
+            assert "printed in the terminal" in page.locator("main").inner_text()
+            assert not browser.faults(page)
+            page.goto(studio.url)
+            page.get_by_role("heading", name="Begin with examples").wait_for()
+    finally:
+        studio.end()
+
+
+def test_no_path_of_the_home_is_shown(home, photos):
+    folder = projects.create("shapes")
+    (folder / "jobs/rank").mkdir(parents=True)
+    (folder / "jobs/rank/log.txt").write_text(f"graft: {folder}/data/shapes/a.jpg is damaged.\n")
+    (folder / "jobs/rank/status").write_text("2")
+    assert told.project(folder, None)["jobs"]["rank"]["why"] == "shapes/a.jpg is damaged."

@@ -72,7 +72,8 @@ function valued(answer, model) {
   const values = Object.entries(answer.values ?? { [model.labels[0] ?? ""]: answer.value });
   const ends = answer.ranges ?? (answer.range ? { [values[0][0]]: answer.range } : {});
   const said = values.map(([name, value]) => `${name ? `${name} ` : ""}${number(value)}`);
-  const sentences = Object.entries(ends).map(([name, [low, high]]) => `Most likely ${name} lies between ${number(low)} and ${number(high)}.`);
+  const sentences = Object.entries(ends).map(([name, [low, high]]) =>
+    `Most likely between ${number(low)} and ${number(high)}${values.length > 1 ? ` (${name})` : ""}.`);
   return { said: list(said, "and"), sentences };
 }
 
