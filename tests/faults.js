@@ -32,6 +32,7 @@
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const one = walk.currentNode.parentElement, style = getComputedStyle(one);
+    if (walk.currentNode.textContent.includes('[object ')) faults.push('no text: ' + walk.currentNode.textContent.slice(0, 80));
     if (!walk.currentNode.textContent.trim() || !seen(one) || one.closest('.unseen, .skip, noscript, option, [disabled], svg')) continue;
     const [a, b] = [light(rgb(style.color)), light(behind(one))].sort((x, y) => y - x);
     const size = parseFloat(style.fontSize), least = size >= 24 || (size >= 18.6 && style.fontWeight >= 700) ? 3 : 4.5;

@@ -58,7 +58,7 @@ function labels(answer) {
 
 function tagged(answer) {
   const more = el("p", { class: "marked" }, answer.tags.map(({ word, tag }) =>
-    [tag === "O" ? word : el("mark", { class: "tag" }, word, el("sub", {}, tag)), " "]).flat());
+    [tag === "O" ? word : el("mark", { class: "tag" }, word, el("sub", {}, tag)), " "]));
   const found = answer.entities?.map((one) => one.text + (one.type ? ` (${one.type})` : "")) ?? [];
   return { said: answer.entities ? list(found, "and") || "Nothing found" : `${answer.tags.length} words`, more };
 }

@@ -104,7 +104,7 @@ function texts(model, { value }) {
     const said = fields.map((field) => field.value);
     value(model.columns.length ? Object.fromEntries(model.columns.map((name, at) => [name, said[at]])) : said[0], said.join("\n"));
   } },
-    names.map((name, at) => [el("label", { for: `text-${at}` }, names.length > 1 ? name : "Text"), fields[at]]).flat(),
+    names.map((name, at) => [el("label", { for: `text-${at}` }, names.length > 1 ? name : "Text"), fields[at]]),
     el("p", { class: "row" }, el("button", { class: "main" }, "Ask"), el("label", { class: "button quiet" }, chooser, "Choose a file"), el("span", { class: "hint" }, "Ctrl + Enter asks")));
   return form;
 }

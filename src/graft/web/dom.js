@@ -11,13 +11,16 @@ export function el(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child != null && child !== false && child !== ""));
+  made.append(...there(children));
   return made;
 }
 
 /** Put these into a place, instead of what was there. */
 export const fill = (place, ...children) =>
-  place.replaceChildren(...children.flat().filter((child) => child != null && child !== false && child !== ""));
+  place.replaceChildren(...there(children));
+
+/** What there is of children, lists within lists too. */
+const there = (children) => children.flat(Infinity).filter((child) => child != null && child !== false && child !== "");
 
 /** Say something to whoever listens to the page instead of seeing it. */
 export function announce(text) {
