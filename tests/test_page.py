@@ -66,9 +66,9 @@ def models(tiny_place, photos, tmp_path_factory):
         graft.export(task, run, report(task, run), place / "image")
         probed(place / "several.csv", "tiny/shapes", place / "several", head="multilabel")
         probed(place / "red.csv", "tiny/shapes", place / "red", head="regression")
+        probed(place / "names.jsonl", "tiny/phrases", place / "tags")
         merge([place / "image", place / "several"], place / "both")
         others = {"text": ("texts.csv", "tfidf"), "audio": ("sounds", "logmel"), "vector": ("cells.csv", "columns")}
-        others["tags"] = ("names.jsonl", "wordtags")
         for kind, (data, name) in others.items():
             task = graft.load(place / data)
             state = {at: np.ascontiguousarray(array) for at, array in fitted(name, task).items()}
