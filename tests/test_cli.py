@@ -44,7 +44,7 @@ def test_a_slip_is_told_in_one_line_with_the_nearest_name(capsys, words, hint):
     assert said.count("\n") == 1
 
 
-def test_a_list_has_names_above_its_columns(capsys):
+def test_a_list_has_names_above_its_columns(home, capsys):
     assert here("list", "backbones") == 0
     head, *lines = capsys.readouterr().out.splitlines()
     assert here("list", "backbones", "--json") == 0
