@@ -16,10 +16,10 @@ from graft.features import sweep
 from graft.model import identity
 from graft.model.chain import Chain
 from graft.model.distance import distance, domains, shift
-from graft.model.suspects import suspects
+from graft.model.suspects import chances, suspects
 from graft.speed import Forward, Training, forward, subset
 
-DOUBTED = 50  # suspects that are kept
+DOUBTED, LIKELY = 50, 0.5  # suspects that are kept; the chance of a wrong label from which an example is one
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 GLANCED = 200  # examples by which an early stage is looked at where there are no labels
 COMPARED = 1000  # examples of both parts by which their distance is told, at most
@@ -130,8 +130,12 @@ class Candidate:
 
 
 def _suspects(task: Task, part: Part, held: np.ndarray) -> tuple[Suspect, ...]:
-    """The surest of those whose label the probe's folds, which did not see them, contradict."""
+    """The surest of those whose label the probe's folds, which did not see them, contradict, likely wrong."""
+    wrong, names = chances(held, part.targets), task.outputs
     found = zip(*(column.tolist() for column in suspects(held, part.targets)), strict=True)
-    names = task.outputs
-    made = [Suspect(part.items[row], names[int(part.targets[row])], names[k], p) for row, k, p in found]
+    made = [
+        Suspect(part.items[row], names[int(part.targets[row])], names[k], p, round(float(wrong[row]), 3))
+        for row, k, p in found
+        if wrong[row] >= LIKELY
+    ]
     return tuple(made[:DOUBTED])

@@ -18,6 +18,7 @@ from graft.rivals import answered, described
 
 FAMILIAR = 500  # training examples that an artifact remembers: 1 MB where features are 512 wide
 UNLIKE = 0.95  # share of the examples like the training data that are not called unlike them: 19 can tell
+FEW = 10  # answers of which are told how many are right, not which share
 SEED = 0  # of the choice of those that are remembered
 
 
@@ -71,12 +72,15 @@ def _sentences(task: Task, found: Calibration, count: int) -> list[str]:
         return [f"The ranges at {level} hold the truth on {covered}."]
     before, after = (f"{100 * mean:.1f} points ({100 * low:.1f} to {100 * high:.1f})"
                      for mean, low, high in (found.before, found.after))  # fmt: skip
+    sure = round(found.answered * count)
     right = f", and right on {_share(found.right)} of these" if found.right else ""
+    if sure and sure < FEW:
+        right = f", and right on {round(found.right[0] * sure)} of these"
     return [
-        f"Probabilities were off by {before} as trained, and by {after} at the temperature {found.temperature:.2f} "
-        f"that {found.count} validation {many} chose.",
+        f"Beyond what chance does with {count} test {many}, probabilities were off by {before} as trained, and by "
+        f"{after} at the temperature {found.temperature:.2f} that {found.count} validation {many} chose.",
         f"The sets of labels at {level} hold the truth on {covered}; with exactly one label in its set the "
-        f"model is sure of {100 * found.answered:.1f} % of them{right}.",
+        f"model is sure of {sure} of them{right}.",
     ]
 
 

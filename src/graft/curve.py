@@ -179,7 +179,7 @@ def _sentences(task: Task, run: Run, curve: Curve) -> list[str]:
     told = []
     for name, (mean, low, high) in curve.saved.items():
         rival = "the same network from scratch" if name == "scratch" else take("baselines", name).CALLED
-        if not mean:
+        if round(mean) == 0:
             told.append(
                 f"With all {all_} labels a linear probe of {start} does no better than {rival}: none was saved."
             )
@@ -194,14 +194,19 @@ def _sentences(task: Task, run: Run, curve: Curve) -> list[str]:
                 f"{all_}: transfer saved about {mean:.0f} labels (95 % interval {low:.0f} to {high:.0f})."
             )
     gain, least, most = (figures.gain(value, task.metric) for value in curve.doubling)
+    half = curve.transfer[-2].labels
     unit = figures.points(task.metric)
     if curve.exponent:
         told.append(
             f"Twice the labels would add about {gain}{unit} (95 % interval {least} to {most}) to the probe, if its "
             f"curve goes on as from {first} to {all_} (error a + b n^-{curve.exponent:.2f})."
         )
+    elif curve.doubling[0] < 0:
+        told.append(
+            f"With all {all_} labels the probe is no better than with {half}: {figures.lead(curve.doubling, task.metric)}. "
+            "What further labels would add cannot be told."
+        )
     else:
-        half = curve.transfer[-2].labels
         told.append(
             f"From {half} to {all_} labels the probe gained {gain}{unit} (95 % interval {least} to {most}): another "
             "doubling is likely to add no more."

@@ -93,13 +93,13 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
 
 def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], numbers: Sequence[int], metric: str) -> str:
     """What was chosen, beside what the others reached."""
-    each = ", ".join(figures.plain(run.score, metric) for run in runs)
+    each = " and ".join(figures.plain(run.score, metric) for run in runs)
     each_share = zip(shares, numbers, strict=True)
-    parts = [f"{100 * share:.0f} % of number {at + 1}" for share, at in each_share if share]
+    parts = [f"{100 * share:.0f} % of way {at + 1}" for share, at in each_share if share]
     kept = " and ".join(parts) if len(parts) > 1 else parts[0].removeprefix("100 % of ")
     return (
-        f"Of {len(runs)} alternatives ({plan.choice}), {kept} was kept by validation, {figures.plain(score, metric)}; "
-        f"alone they reach {each}."
+        f"The plan was carried out in {len(runs)} ways, which reach {each} on validation; {RULES[plan.choice]}, and so "
+        f"{kept} was kept ({figures.plain(score, metric)})."
     )
 
 

@@ -30,12 +30,13 @@ def sentence(task: Task, run: Run, report: Report) -> str:
         return str(take("heads", task.head).said(row.score, metric))
 
     gain, low, high = (figures.gain(value, metric) for value in reference.gain)
-    shown = f"{gain}{figures.points(metric)} (95 % interval {low} to {high})"
+    lead = figures.lead(reference.gain, metric)
     if report.verdict == "positive":
         ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
         text = (
             f"Transfer helped: starting from {start}, the model is {said(adapted)} {count} {many} {unseen}; "
-            f"that beats the best {'finished model ' if ahead else ''}without transfer, {rival}, by {shown}."
+            f"that beats the best {'finished model ' if ahead else ''}without transfer, {rival}, by "
+            f"{gain}{figures.points(metric)} (95 % interval {low} to {high})."
         )
         if ahead:
             so_far = f"{figures.gain(scratch.gain[0], metric)}{figures.points(metric)}"
@@ -43,26 +44,26 @@ def sentence(task: Task, run: Run, report: Report) -> str:
     elif blank(run):
         text = (
             f"Nothing was transferred, since {start} has no pretrained weights: the model is {said(adapted)} {count} "
-            f"{many} {unseen}, {rival} {said(reference)} them; the gain is {shown}."
+            f"{many} {unseen}, {lead} of {rival}, which is {said(reference)} them."
         )
     elif report.verdict == "negative":
         text = (
             f"Transfer hurt: {rival} is {said(reference)} {count} unseen {many}, and the model adapted from {start} "
-            f"{said(adapted)} them; the difference is {shown}."
+            f"{said(adapted)} them, {lead}."
         )
     else:
         text = (
             f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
-            f"{said(adapted)} them, {rival} {said(reference)} them; the gain is {shown}."
+            f"{said(adapted)} them, {lead} of {rival}, which is {said(reference)} them."
         )
         if report.enough:
-            real = "gain" if reference.gain[0] > 0 else "loss"
-            text += f" If the {real} is real, about {figures.number(max(report.enough, count + 1))} would show it."
+            text += f" If the difference is real, about {figures.number(max(report.enough, count + 1))} would show it."
     if report.ships != "adapted":
         name = SHIPPED.get(report.ships) or f"{take('baselines', report.ships).CALLED} ({report.ships})"
         text += f" What ships instead is {name}."
-        if report.verdict != "negative" and not blank(run):
-            text = text[:-1] + ", which is likelier the better one."
+        if not blank(run):
+            more = ": use that." if report.verdict == "negative" else ", which is likelier the better one."
+            text = text[:-1] + more
     return text
 
 

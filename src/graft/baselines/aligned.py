@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from graft.model import tangent
 
 MODALITIES = ("signal",)
-CALLED = "a linear model on covariances, each person's brought to one mean"
+CALLED = "a linear model on covariances with one mean for all"
 RAGGED = False
 SHIPS = False  # one trial of a person who was never seen cannot be brought anywhere
 describe, fit, predict = tangent.describe, tangent.fit, tangent.predict

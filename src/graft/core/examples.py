@@ -83,12 +83,13 @@ class Sealed:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A training example whose label is probably wrong."""
+    """A training example whose label is worth a second look."""
 
     item: str
     label: str
     likely: str  # what it looks like
     probability: float  # of that, by a probe that did not learn from it
+    wrong: float = 0.5  # the chance that its label is wrong
 
 
 def called(item: str) -> str:
@@ -106,9 +107,16 @@ def look_at(suspects: Sequence[Suspect], most: int = 12) -> str:
     said = [f"{called(s.item)} says {s.label}, looks like {s.likely} ({s.probability:.2f})" for s in suspects]
     if not said:
         return ""
-    these = f"these {len(said)} examples: their labels are" if len(said) > 1 else "this example: its label is"
     more = f"; and {len(said) - most} more" if len(said) > most else ""
-    return f"Look at {these} probably wrong: {'; '.join(said[:most])}{more}."
+    return f"{doubtful(suspects)}: {'; '.join(said[:most])}{more}."
+
+
+def doubtful(suspects: Sequence[Suspect]) -> str:
+    """How many labels are to be looked at, and how many of these will be wrong."""
+    if len(suspects) == 1:
+        return "Give one label a second look, since it is probably wrong"
+    expected = f"about {sum(one.wrong for one in suspects):.0f} of them are wrong, as far as can be told"
+    return f"Give {len(suspects)} labels a second look, since {expected}"
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,9 @@ class Evidence:
     views: tuple[int, ...] = ()  # augmented views of an example that are worth keeping, most first
     loading: Loading = Loading()
     why: tuple[str, ...] = ()
-    suspects: tuple[Suspect, ...] = ()  # training examples whose label is probably wrong, the surest first, at most 50
+    suspects: tuple[
+        Suspect, ...
+    ] = ()  # training examples whose label is worth a second look, the surest first, at most 50
 
     @property
     def probe_error(self) -> float:

@@ -134,7 +134,7 @@ class Report:
     enough: int = 0  # test examples that would show the gain as it is, four times in five; 0: cannot be told
     folds: int = 0  # over which every labelled example was asked; 0: the test part alone was
     repeats: int = 1  # of the folds
-    suspects: tuple[Suspect, ...] = ()  # training examples whose label is probably wrong, the surest first
+    suspects: tuple[Suspect, ...] = ()  # training examples whose label is worth a second look, the surest first
     calibration: Calibration | None = None
     curve: Curve | None = None
     confusion: tuple[tuple[int, ...], ...] = ()  # of what ships: (truth, answer, how many of those that were asked)
