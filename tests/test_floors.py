@@ -65,6 +65,7 @@ PATH = (
     "examined",
     "exhibits",
     "svg",
+    "captions",
     "charts",
     "closeups",
     "advice",

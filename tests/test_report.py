@@ -4,6 +4,7 @@ import base64
 import html.parser
 import json
 import re
+import shlex
 import shutil
 from collections import OrderedDict
 from dataclasses import replace
@@ -19,10 +20,14 @@ from torch import nn
 import graft
 from command import here
 from conftest import at_home
+from graft import asked as wanted
 from graft.advice import answer
+from graft.arguments import parse
 from graft.closeups import marked
+from graft.core import figures
 from graft.core.codec import from_json
-from graft.core.exhibits import FILES, Closeup, Exhibits, Region, Told
+from graft.core.examples import Suspect
+from graft.core.exhibits import FILES, Candidate, Closeup, Exhibits, Region, Told
 from graft.core.nouns import Report, Row, Slice
 from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
@@ -35,6 +40,7 @@ from graft.model.gaze import gaze
 from graft.model_card import card
 from graft.occlusion import explained, looked
 from graft.report import page
+from graft.transfer import again
 from photos import draw, encode
 
 HOSTILE = '<img src=x onerror="alert(1)">'
@@ -129,6 +135,31 @@ def test_it_is_drawn_again_from_its_json_alone(artifact: Path, tmp_path: Path, c
     assert "holds no report.json" in capsys.readouterr().err
 
 
+def test_the_command_does_the_same_again_as_it_is_printed(artifact: Path, tiny_home: Path) -> None:
+    """Everything that was asked for is in it: the same home finds each result, and the same folder its artifact."""
+    files = ("card.json", "report.json")
+    card, told = (json.loads((artifact / name).read_text(encoding="utf-8")) for name in files)
+    assert here(*shlex.split(told["exhibits"]["lineage"]["command"])[1:]) == 0
+    assert [json.loads((artifact / name).read_text(encoding="utf-8")) for name in files] == [card, told]
+
+
+def test_no_option_is_missing_from_the_command() -> None:
+    asked = ("--backbone", "tiny/shapes", "tiny/random", "--strategy", "full", "--regularize", "l2_sp,ema", "--budget",
+             "90s", "--max-params", "25M", "--max-latency", "0.02s", "--license", "MIT", "--license", "Apache-2.0",
+             "--no-examples", "--seed", "3", "--out", "a b", "--modality", "text", "--label", "kind", "--group", "who",
+             "--read", "columns=title,body")  # fmt: skip
+    given = parse(["transfer", "my data", *asked])
+    said = again(given.data, given.out, wanted.ids(given), given.strategy, given.regularize, wanted.budget(given),
+                 given.seed, not given.no_examples, wanted.asked(given))  # fmt: skip
+    once = vars(parse(shlex.split(said)[1:]))
+    assert {**once, "words": 0, "backbone": wanted.ids(given)} == {
+        **vars(given),
+        "words": 0,
+        "backbone": wanted.ids(given),
+    }
+    assert wanted.ids(parse(shlex.split(said)[1:])) == ["tiny/shapes", "tiny/random"]
+
+
 def test_nothing_says_where_the_data_lie(artifact: Path) -> None:
     for name in ("report.html", "report.json"):
         told = (artifact / name).read_text(encoding="utf-8")
@@ -145,6 +176,9 @@ def test_the_counts_are_those_of_the_answers(artifact: Path) -> None:
     row = next(row for row in report.rows if row.name == report.ships)
     assert right / asked == pytest.approx(row.score, abs=0.1)  # of one repetition of the folds
     assert len(shown.mistakes) == min(8, shown.wrong)
+    sure, good, share = np.array(shown.after).T
+    assert np.abs(sure - good) @ share == pytest.approx(report.calibration.seen, abs=1e-3)  # picture and text: the same
+    assert {epoch.phase for epoch in shown.history} <= set(range(len(shown.steps)))
     assert len(shown.dots) == shown.parts["test"] + shown.parts["val"]
     assert all(one.photo.startswith("data:image/jpeg;base64,") and one.grid for one in shown.looks)
     assert {one.truth for one in shown.looks} == set(shown.outputs)
@@ -223,9 +257,41 @@ def test_the_first_line_is_the_answer(verdict: str, ships: str, pretrained: bool
     made = page(report, shown)
     Tags(made)
     assert made.index(says) < made.index("A sentence.") < made.index("What was compared")
+    hurt = "Use “linear model on pixels”, with 70.0 % accuracy instead of 80.0 %."
+    assert (hurt in made) == (verdict == "negative" and pretrained)
+    lines = card(report, replace(shown, folder="my/model", example="new.jpg")).splitlines()
+    assert any(line.startswith("base_model:") for line in lines) == (ships == "adapted" and pretrained)
+    assert "    print(graft.open('my/model').predict(['new.jpg']))" in lines
+    assert "graft.open" not in card(report, shown)  # a report alone holds no model
     assert ("the better one here: use that." in made) == (ships != "adapted")
     missing = ("ranking", "stages", "confusion", "calibration", "mistakes", "looks", "map", "groups", "scatter", "harm")
     assert [name for name in missing if f'id="{name}"' in made] == []  # nothing to say: left out
+
+
+def test_who_leads_is_told_without_signs() -> None:
+    assert figures.lead((0.102, -0.1, 0.318), "accuracy", "it") == (
+        "10.2 points ahead of it (95 % interval 10.0 behind to 31.8 ahead)"
+    )
+    assert figures.lead((-0.258, -0.387, -0.117), "accuracy", "it") == (
+        "25.8 points behind it (95 % interval 11.7 to 38.7)"
+    )
+    assert figures.lead((1.5, 0.5, 2.5), "mae") == "1.5 ahead (95 % interval 0.5 to 2.5)"
+
+
+def test_one_candidate_is_told_in_words_and_two_are_drawn() -> None:
+    first, second = (Candidate(name, 0.7, 0.05, "MIT") for name in ("tiny/shapes", "tiny/random"))
+    one, two = (page(*told(ranking=found)) for found in ((first,), (first, second)))
+    assert "tiny/shapes alone was tried. A linear layer on top of it reaches 70.0 % ± 5.0 (accuracy)" in one
+    assert 'id="ranking-title"' not in one
+    assert 'id="ranking-title"' in two
+
+
+def test_labels_that_are_doubted_are_counted_by_their_chances() -> None:
+    report, shown = told(suspects=(Closeup("a.jpg", "", "cat", "dog", 0.9),) * 4)
+    report = replace(report, suspects=(Suspect("a.jpg", "cat", "dog", 0.9, 0.75),) * 4)
+    made = page(report, shown)
+    assert made.count("Give 4 labels a second look, since about 3 of them are wrong") == 2
+    assert "probably wrong" not in made
 
 
 @pytest.mark.parametrize("metric", ["r2", "mae", "micro_f1", "silhouette"])

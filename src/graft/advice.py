@@ -1,23 +1,33 @@
 """Report → what to do next, in plain words, for someone who has never trained a model."""
 
-from graft.charts import called
+from graft.captions import called
 from graft.core import figures
+from graft.core.examples import doubtful
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
 
 HEADS = {
     "positive": "Yes: transfer helped. Use this model.",
-    "negative": "No: transfer hurt. Do not use the adapted network.",
-    "inconclusive": "Not proven: the test is too small, or the gain is.",
+    "negative": "No: transfer hurt. Use {use}.",
+    "outdone": "No: adapting it in this way hurt. Use {use}.",
+    "inconclusive": "Not proven: {count} do not show whether transfer helps.",
     "blank": "Nothing was transferred: there were no pretrained weights.",
 }
+ODD = "What is odd about the data"  # the section of the report
 UNSURE = 0.05  # share of the answers that are unsure from which a person is wanted
 STEEP = 0.01  # gain of a share that twice the labels must promise to be worth a word
 
 
 def answer(report: Report, shown: Exhibits) -> str:
     """Did it help, in a line."""
-    return HEADS[report.verdict if shown.pretrained else "blank"]
+    rows = {row.name: row for row in report.rows}
+    use = rows[report.ships if report.ships != "adapted" else report.reference]
+    good, other = (figures.score(row.score, report.metric) for row in (use, rows["adapted"]))
+    kind = report.verdict if shown.pretrained else "blank"
+    return HEADS["outdone" if kind == "negative" and use.transfers else kind].format(
+        use=f"“{called(use.name)}”, with {good} {figures.called(report.metric)} instead of {other}",
+        count=f"{report.n_test} {shown.word[1]}",
+    )
 
 
 def advice(report: Report, shown: Exhibits) -> list[str]:
@@ -26,9 +36,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
     if report.verdict == "inconclusive" and report.enough > report.n_test:
         told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
     if report.suspects:
-        several = f"{len(report.suspects)} {many} whose labels are"
-        some = several if len(report.suspects) > 1 else f"{shown.word[0]} whose label is"
-        told.append(f"Look at the {some} probably wrong, below.")
+        told.append(f"{doubtful(report.suspects)}: the report shows them under “{ODD}”.")
     worse = [one.name for one in report.slices if one.gain[2] < 0]
     if worse and report.ships == "adapted":
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
@@ -38,19 +46,26 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         )
     worth = report.calibration
     if worth and worth.thresholds and worth.after and 1 - worth.answered > UNSURE:
+        asked = shown.parts.get("test", 0)
         told.append(
-            f"Let a person see the answers marked unsure: {100 * (1 - worth.answered):.0f} % of them were on the test."
+            f"Let a person see the answers marked unsure, as {round(asked * (1 - worth.answered))} of {asked} test "
+            f"{many} were."
         )
     if report.curve and figures.is_share(report.metric) and report.curve.doubling[1] > 0:
         gain = report.curve.doubling[0]
         if gain > STEEP:
-            told.append(f"More labels still pay: twice as many would add about {100 * gain:.0f} points.")
+            told.append(f"More labels may still pay: twice as many would add about {100 * gain:.0f} points.")
     return told
 
 
 def _ship(report: Report, shown: Exhibits) -> str:
     if report.ships != "adapted":
-        return f"What ships is “{called(report.ships, shown)}”, the better one here: use that."
+        likely = "" if report.verdict == "negative" else "likelier "
+        return f"What ships is “{called(report.ships, shown)}”, {likely}the better one here: use that."
+    if report.verdict == "negative":
+        return (
+            f"“{called(report.reference)}” answers no single example, so that the adapted network ships: do not use it."
+        )
     if report.verdict == "positive":
         return "What ships is the adapted network: use that."
     return "You may use what ships, the adapted network, but do not count on a gain."

@@ -4,29 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from graft.captions import called
 from graft.core import figures
 from graft.core.exhibits import Exhibits
-from graft.core.nouns import Report, Row
+from graft.core.nouns import Epoch, Report, Row
 from graft.svg import ACCENT, CLASSES, INK, MUTED, SHAPES, SOFT, WARN, above, beside, figure, room
 
-NAMES = {
-    "adapted": "adapted (transfer)", "linear_probe": "linear probe (transfer)", "joint": "source and target",
-    "source_only": "source only", "pixels": "linear model on pixels", "columns": "linear model on columns",
-    "boosting": "boosted trees", "tfidf": "linear model on words", "wordtags": "linear model on words",
-    "trivial": "always the same", "scratch": "from scratch", "scratch_small": "from scratch, smaller",
-    "logmel": "linear model on spectra", "bandpower": "linear model on band power", "covariance": "covariances",
-    "aligned": "aligned covariances", "kernels": "random kernels", "series": "linear model on samples",
-}  # fmt: skip
 LADDER = ("trivial", "classical", "scratch", "linear_probe", "adapted")  # rungs, from the lowest
 DODGE = 1.03  # by which lines are set apart, so that their intervals can be read
 MOST = 12  # classes that a matrix shows
 Figure = Any
-
-
-def called(name: str, shown: Exhibits | None = None) -> str:
-    """A row, as the page calls it."""
-    said = NAMES.get(name, name.replace("_", " "))
-    return said.replace(" (transfer)", "") if shown and not shown.pretrained else said
 
 
 def rung(row: Row) -> int:
@@ -65,7 +52,7 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
 def ranking(report: Report, shown: Exhibits) -> Figure | None:
     """Backbones by a linear probe."""
     found = shown.ranking
-    if not found:
+    if len(found) < 2:
         return None
     made, axes = figure(0.7 + 0.5 * len(found))
     for place, one in enumerate(found):
@@ -106,11 +93,12 @@ def stages(report: Report, shown: Exhibits) -> Figure | None:
 
 def training(report: Report, shown: Exhibits) -> Figure | None:
     """Loss and metric over the epochs, phase by phase; where a phase begins, what it sets free."""
-    steps = [one for one in shown.history if np.isfinite(one.val_loss)]
+    steps = epochs(shown)
     if len(steps) < 3:
         return None
     made, pair = figure(4.4, 2)
     begins = [at for at, one in enumerate(steps) if not at or one.phase != steps[at - 1].phase]
+    ends = [*begins[1:], len(steps)]
     for axes, names, unit in (
         (pair[0], ("loss", "val_loss"), "loss"),
         (pair[1], ("score", "val_score"), _metric(report)),
@@ -121,18 +109,25 @@ def training(report: Report, shown: Exhibits) -> Figure | None:
         ):
             values = [getattr(one, name) for one in steps]
             drawn = values if unit == "loss" else [_size(value, report) for value in values]
-            axes.plot(range(len(steps)), drawn, color=colour, linestyle=style, marker=".", label=label)
-        for number, at in enumerate(begins):
+            for at, end in zip(begins, ends, strict=True):  # no line leads from one phase to the next
+                axes.plot(range(at, end), drawn[at:end], color=colour, linestyle=style, marker=".", label=label)
+                label = ""
+        for at in begins:
             if at:
                 axes.axvline(at - 0.5, color=WARN, linewidth=1)
-            if len(begins) > 1:
-                axes.text(at, 1.01, f"{number + 1}", transform=axes.get_xaxis_transform(), color=WARN)
-        axes.set_xlabel("epoch")
+            number = str(steps[at].phase + 1)
+            axes.text(at, 1.01, number, transform=axes.get_xaxis_transform(), color=WARN, ha="center")
+        axes.set_xlabel("looks at validation, one after the other")
         axes.set_title(unit, loc="left", fontsize=10, pad=14)
         axes.locator_params(axis="x", integer=True)
     pair[0].legend()
     made.tight_layout()
     return made
+
+
+def epochs(shown: Exhibits) -> list[Epoch]:
+    """The epochs that training took; a head that is found at once has none."""
+    return [one for one in shown.history if np.isfinite(one.val_loss)]
 
 
 def labels(report: Report, shown: Exhibits) -> Figure | None:
@@ -197,8 +192,12 @@ def calibration(report: Report, shown: Exhibits) -> Figure | None:
         (shown.before, MUTED, "s", "as trained"),
         (shown.after, ACCENT, "o", "as shipped"),
     ):
-        points = 100 * np.array(table)
+        points, number = 100 * np.array(table), 0.01 * shown.tested
         axes.plot(points[:, 0], points[:, 1], color=colour, marker=marker, label=name)
+        if colour == ACCENT:  # what chance does with so many
+            low, high = np.array([_chance(right / 100, size * number) for _, right, size in points]).T
+            bars = np.maximum([points[:, 1] - 100 * low, 100 * high - points[:, 1]], 0)
+            axes.errorbar(points[:, 0], points[:, 1], bars, color=colour, linestyle="none", capsize=3, elinewidth=1)
     axes.set(xlim=(0, 102), ylim=(0, 104), xlabel="% sure it says it is", ylabel="% of the time right")
     axes.legend(loc="upper left")
     return made
@@ -226,7 +225,7 @@ def map(report: Report, shown: Exhibits) -> Figure | None:
     for kind in kinds:
         some = [dot for dot in shown.dots if dot.truth == kind]
         style = {"marker": SHAPES[kind % len(SHAPES)], "color": CLASSES[kind % len(CLASSES)]}
-        label = _cut(shown.outputs[kind]) if kinds.index(kind) < MOST else None
+        label = _cut([*shown.outputs, "none"][kind]) if kinds.index(kind) < MOST else None
         axes.scatter([d.x for d in some], [d.y for d in some], s=22, alpha=0.9, linewidths=0, label=label, **style)
     bad = [dot for dot in shown.dots if dot.truth != dot.answer]
     if bad:
@@ -259,6 +258,13 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
     axes.set_ylim(len(kept) - 0.6, -0.7)
     axes.set_xlabel(f"← transfer is worse · {'points' if unit > 1 else 'gain'} · transfer is better →")
     return made
+
+
+def _chance(share: float, count: float) -> tuple[float, float]:
+    """Where a share of so many would lie on 95 of 100 such tests."""
+    from scipy.stats import binomtest
+
+    return binomtest(round(share * count), round(count)).proportion_ci(method="wilson")[:]  # type: ignore[no-any-return]
 
 
 def _cut(name: str, most: int = 16) -> str:

@@ -203,8 +203,8 @@ def _sentences(task: Task, run: Run, curve: Curve) -> list[str]:
         )
     elif curve.doubling[0] < 0:
         told.append(
-            f"With all {all_} labels the probe is no better than with {half}: {figures.lead(curve.doubling, task.metric)}. "
-            "What further labels would add cannot be told."
+            f"With all {all_} labels the probe is no better than with {half}, but "
+            f"{figures.lead(curve.doubling, task.metric)}: what further labels would add cannot be told."
         )
     else:
         told.append(

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from graft.adapt import finished
 from graft.confidence import said as answered
 from graft.confidence import vectors
 from graft.core.costs import boundary
-from graft.core.examples import called
+from graft.core.examples import called, look_at
 from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
 from graft.core.keys import file_sha256
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
@@ -26,6 +26,7 @@ from graft.export import bare, unplaced
 from graft.folds import distinct, joined
 from graft.groups import groups, named
 from graft.model.calibration import reliability
+from graft.rivals import described
 
 MISTAKES, LOOKS, SUSPECTS = 8, 6, 6  # examples that are shown
 LISTED = 20  # files and pairs that are named
@@ -35,13 +36,20 @@ PACKAGES = ("numpy", "torch", "timm", "transformers", "scikit-learn", "pillow", 
 
 
 def gathered(
-    task: Task, run: Run, report: Report, ranking: Ranking | None = None, command: str = "", examples: bool = True
+    task: Task,
+    run: Run,
+    report: Report,
+    ranking: Ranking | None = None,
+    command: str = "",
+    examples: bool = True,
+    folder: str = "",
 ) -> Told:
     """A finished run's report, and what there is to show beside it.
 
     Args:
         command: what reproduces it.
         examples: whether the examples themselves are shown: people's photos may be private.
+        folder: of the model, where one was written.
     """
     head, row = take("heads", task.head), next(row for row in report.rows if row.name == report.ships)
     part = distinct(task.test.open(report.test_openings[-1]))  # the same opening: nothing is chosen by it
@@ -64,19 +72,20 @@ def gathered(
     plain = head.KIND == "softmax" and not head.ROWS
     evidence = [one for one in ranking.evidence if one.backbone.id == backbone.id] if ranking else []
     curve = evidence[0].stage_curve if evidence else ()
-    dots, mapped = _map(task, network or run, row, part)
+    dots, mapped = _map(task, row, part)
+    doubt = look_at(report.suspects)  # these have a place of their own
     exhibits = Exhibits(
         name=task.name, modality=task.modality, head=task.head, word=take("modalities", task.modality).WORD,
         outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
         backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
-        strategy=plan.strategy, why=plan.why, ranking=_ranking(ranking),
+        strategy=plan.strategy, why=tuple(said for said in plan.why if said != doubt), ranking=_ranking(ranking),
         stages=tuple(Stage(one.stage, one.score, one.error) for one in curve),
         steps=tuple(
             Step(", ".join(phase.train), boundary(phase.train, len(plan.stages)), len(plan.stages),
-                 phase.lr if phase.solver != "exact" else 0.0)
-            for phase in plan.every
+                 phase.lr if phase.solver != "exact" else 0.0, way)
+            for way, phases in enumerate((plan.phases, *plan.alternatives), 1) for phase in phases
         ),
-        history=run.history,
+        history=tuple(epoch for epoch in run.history if epoch.phase < len(plan.every)),  # not looks at mixtures
         before=_reliability(logits, y, 1.0) if plain else (), after=_reliability(logits, y, heat) if plain else (),
         pairs=_pairs(logits, y) if head.KIND == "squared" else (),
         wrong=int((bad > 0).sum()) if head.KIND != "squared" else 0, tested=len(part),
@@ -90,7 +99,8 @@ def gathered(
         alike=tuple((called(a), called(b)) for a, b in task.audit.near_duplicates[:LISTED]),
         alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=bare(task, task.audit.notes),
         spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
-        peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, command),
+        peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, row, command),
+        folder=folder, example=f"new{PurePath(task.train.items[0].partition('#')[0]).suffix}",
     )  # fmt: skip
     return Told(SCHEMA, unplaced(task, report), exhibits)
 
@@ -156,29 +166,52 @@ def _suspects(task: Task, found: Sequence[Suspect], shown: Any) -> tuple[Closeup
     return tuple(made)
 
 
-def _map(task: Task, run: Run, row: Row, part: Part) -> tuple[tuple[Dot, ...], str]:
-    """Test and validation examples in the plane by what the head is given of them, near ones beside each other."""
+def _map(task: Task, row: Row, part: Part) -> tuple[tuple[Dot, ...], str]:
+    """Test and validation examples (words, where these are told) in the plane by what the model that ships sees."""
     head = take("heads", task.head)
-    if head.ROWS or head.KIND not in ("softmax", "groups"):
-        return (), ""
     seen = joined(part, task.val)
     seen = seen.select(range(0, len(seen), math.ceil(len(seen) / DOTS)))
-    x = vectors(task, run, seen)[0].numpy().astype(np.float64)
-    if len(x) < 5 or x.shape[1] < 2:
+    x = _features(task, row, seen)
+    if head.KIND == "squared" or x is None or len(x) < 5 or x.shape[1] < 2:
         return (), ""
+    logits, y = answered(task, row, seen)
+    if head.ROWS:
+        some = np.flatnonzero(y[:, 0] >= 0)
+        some = some[:: math.ceil(len(some) / DOTS)]
+        x, truths, answers = x[some], y[some, 0], logits[some].argmax(1)
+    elif head.KIND == "sigmoid":  # the rarest label stands for all; an answer is right if all are
+        truths = np.array([int(label) if label else len(task.outputs) for label in head.strata(seen.targets)])
+        answers = np.where(wrong(head, logits, y) > 0, -1, truths)
+    else:
+        answers = logits.argmax(1)
+        truths = answers if head.KIND == "groups" else y
+    flat, mapped = _flat(x)
+    rows = zip(flat.round(4).tolist(), truths.tolist(), answers.tolist(), strict=True)
+    return tuple(Dot(*place, int(truth), int(said)) for place, truth, said in rows), mapped
+
+
+def _features(task: Task, row: Row, part: Part) -> np.ndarray | None:
+    """What the model of a row sees of each example, or of each of its rows (n, D); None where that has no one width."""
+    if row.name not in names("baselines"):
+        run = finished(row.run)
+        seen = vectors(task, run, part)[0].numpy() if run else None
+    else:
+        seen = described(row.name, task, part)
+    if not isinstance(seen, np.ndarray) or seen.ndim != 2:
+        return None
+    x = np.nan_to_num(seen.astype(np.float64))
+    return x / (x.std(0) + 1e-12) if row.name in names("baselines") else x  # columns in units of their own
+
+
+def _flat(x: np.ndarray) -> tuple[np.ndarray, str]:
+    """Rows in the plane, near ones beside each other, and how."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     flat, how = PCA(min(50, *x.shape), svd_solver="full").fit_transform(x), "PCA"
     if len(x) >= NEIGHBOURS:
         flat, how = TSNE(2, init="pca", random_state=0, perplexity=min(30, len(x) / 5)).fit_transform(flat), "t-SNE"
-    flat = flat[:, :2] / np.abs(flat[:, :2]).max()
-    answers = answered(task, row, seen)[0].argmax(1).tolist()
-    truths = answers if head.KIND == "groups" else seen.targets
-    return tuple(
-        Dot(round(float(a), 4), round(float(b), 4), int(t), int(s))
-        for (a, b), t, s in zip(flat, truths, answers, strict=True)
-    ), how
+    return flat[:, :2] / (np.abs(flat[:, :2]).max() or 1.0), how
 
 
 def _spent(run: Run, report: Report, ranking: Ranking | None) -> tuple[Spent, ...]:
@@ -199,12 +232,12 @@ def _saved(task: Task, run: Run) -> int:
     return max(0, needed - run.cost.prefix_passes)
 
 
-def _lineage(task: Task, run: Run, command: str) -> dict[str, str]:
+def _lineage(task: Task, run: Run, row: Row, command: str) -> dict[str, str]:
     backbone, weights = run.plan.backbone, Path(run.weights)
     made = {
-        "data": task.key, "backbone": backbone.id, "pretrained on": backbone.pretrained_on,
-        "licence of the weights": backbone.license, "revision": backbone.revision,
-        "sha256 of the pretrained weights": backbone.sha256,
+        "data": task.key, "what ships": row.name.replace("_", " "), "backbone": backbone.id,
+        "pretrained on": backbone.pretrained_on, "licence of the weights": backbone.license,
+        "revision": backbone.revision, "sha256 of the pretrained weights": backbone.sha256,
         "run": run.key, "sha256 of the adapted weights": file_sha256(weights) if weights.is_file() else "",
         "seed": str(run.seed), "graft": graft.__version__, "Python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES}, "command": command,

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+import graft
 from graft.adapt import logits
 from graft.build import reading
+from graft.core import home
+from graft.core.keys import key
 from graft.core.nouns import Group, Run, Task
 from graft.core.shelf import take
 from graft.data.dataset import content
@@ -21,9 +24,13 @@ COMMON = 1 / 3  # share of the texts beyond which a word says nothing: "said", "
 
 def groups(task: Task, run: Run) -> tuple[Group, ...]:
     """The groups that a run of the head `grouping` found in the training part, largest first; none for other heads."""
-    head = take("heads", task.head)
-    if getattr(head, "LABELLED", True):
+    if getattr(take("heads", task.head), "LABELLED", True):
         return ()
+    name = key("groups", graft.__version__, task.key, run.key)
+    return home.remember("groups", name, tuple[Group, ...], lambda: _groups(task, run))  # type: ignore[arg-type]
+
+
+def _groups(task: Task, run: Run) -> tuple[Group, ...]:
     said, _ = logits(task, run, task.train)
     own = said.argmax(1)
     found = [

@@ -97,9 +97,10 @@ def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], numbers
     each_share = zip(shares, numbers, strict=True)
     parts = [f"{100 * share:.0f} % of way {at + 1}" for share, at in each_share if share]
     kept = " and ".join(parts) if len(parts) > 1 else parts[0].removeprefix("100 % of ")
+    rule = "; any but the last must be a standard error better" if plan.choice == "sure" else ""
     return (
-        f"The plan was carried out in {len(runs)} ways, which reach {each} on validation; {RULES[plan.choice]}, and so "
-        f"{kept} was kept ({figures.plain(score, metric)})."
+        f"The plan was carried out in {len(runs)} ways, which reach {each}; {kept} was kept by validation "
+        f"({figures.plain(score, metric)}{rule})."
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from graft import charts, svg
-from graft.advice import advice, answer
+from graft import captions, charts, svg
+from graft.advice import ODD, advice, answer
 from graft.closeups import gallery
-from graft.core import figures, home
+from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError, GraftError
-from graft.core.exhibits import FILES, SCHEMA, Closeup, Exhibits, Told
+from graft.core.examples import doubtful
+from graft.core.exhibits import FILES, SCHEMA, Exhibits, Told
 from graft.core.nouns import Report
 from graft.model_card import card
 from graft.spendings import spendings
@@ -20,12 +21,6 @@ from graft.spendings import spendings
 STYLE = Path(__file__).with_name("templates") / "report.css"
 # Nothing is fetched and nothing is run, whatever a label or a file's name may hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
-GRADIENTS = "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM)."
-HIDING = "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again. "
-FOR = {
-    "photo": "Where the colour is strong, hiding takes most from the answer.",
-    "": "Green speaks for the answer, orange against it.",
-}
 
 
 def write(told: Told, out: str | os.PathLike[str]) -> list[Path]:
@@ -62,7 +57,8 @@ def redraw(folder: str | os.PathLike[str]) -> list[Path]:
 def page(report: Report, shown: Exhibits) -> str:
     """The whole page: what to do first, then what that rests on."""
     with svg.drawing():
-        body = "\n".join([_verdict(report, shown), *_sections(report, shown)])
+        sections = "\n".join(_sections(report, shown))
+        body = f'{_verdict(report, shown)}\n<div class="sections">{sections}</div>'
     title = f"{shown.name}: did transfer help?"
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{_safe(title)}</title>'
@@ -92,15 +88,16 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
         picture = f"<figure>{svg.text(made, name, title, said)}</figure>" if made is not None else ""
         return f'<section id="{name}"><h2>{_safe(title)}</h2><p class="note">{_safe(said)}</p>{picture}{more}</section>'
 
-    ships = charts.called(report.ships, shown)
+    ships = captions.called(report.ships, shown)
     yield drawn(
         "ladder", "What was compared",
         f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
-        f"The coloured one ({ships}) is what ships. {_beaten(report)}", charts.ladder,
+        f"The coloured one ({ships}) is what ships. {captions.beaten(report)} {captions.glossary(report)}",
+        charts.ladder,
     )  # fmt: skip
     yield drawn(
         "ranking", "Which backbone suits the data",
-        f"Pretrained networks, each with a linear layer on top; {shown.backbone} was taken.", charts.ranking,
+        captions.ranked(report, shown), charts.ranking,
         _table(("backbone", "licence", ""), [(one.id, one.license, one.note) for one in shown.ranking]),
     )  # fmt: skip
     yield drawn(
@@ -111,30 +108,32 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "training", "How training went",
         "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
-        "kept. A vertical line is where a phase sets more of the network free." if len(shown.history) > 2
-        else "The head was found at once, without epochs.", charts.training, _phases(shown),
+        "kept. The numbers above are those of the phases below." if len(charts.epochs(shown)) > 2
+        else "The head was found at once, without epochs.", charts.training, _list(captions.phases(shown)),
     )  # fmt: skip
-    yield drawn("labels", "What labels are worth", _labels(report), charts.labels)
+    yield drawn("labels", "What labels are worth", captions.labels(report), charts.labels)
     yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
                 _confused(report, shown))  # fmt: skip
     yield drawn("scatter", "Answers beside the truth", "On the dotted line an answer is exactly right.", charts.scatter)
     yield drawn("groups", "The groups that were found", "Nobody named them.", None,
                 _table(("group", many, "its words"), shown.groups))  # fmt: skip
-    yield drawn("calibration", "Can its confidence be believed?", _calibrated(report, many), charts.calibration)
+    yield drawn(
+        "calibration", "Can its confidence be believed?", captions.calibrated(report, shown), charts.calibration
+    )
     yield drawn("mistakes", "Its surest mistakes" if not shown.pairs else "Where it is furthest off",
-                _mistaken(shown), None, gallery(shown.mistakes))  # fmt: skip
-    yield drawn("audit", "What is odd about the data", f"Found by reading all {many} before training.", None,
-                _audit(shown))  # fmt: skip
-    yield drawn("looks", "What its answers hang on", _looked(shown), None, gallery(shown.looks))
+                captions.mistaken(report, shown), None, gallery(shown.mistakes))  # fmt: skip
+    yield drawn("audit", ODD, f"Found by reading all {many} before training.", None,
+                _audit(report, shown))  # fmt: skip
+    yield drawn("looks", "What its answers hang on", captions.looked(shown), None, gallery(shown.looks))
     yield drawn(
         "map", "How alike the model finds them",
-        f"Test and validation {many} by the network's own features ({shown.mapped}): near each other means alike to "
-        "it. Every class has a shape and a colour.", charts.map,
+        captions.mapped(shown, ships), charts.map,
     )  # fmt: skip
     yield drawn(
         "harm", "Who gains and who loses",
         "Gain of the adapted model over what it is judged by, part by part, with intervals corrected for their number. "
-        "A part wholly on the left is surely worse off.", charts.harm,
+        f"A part wholly on the left is surely worse off. It is judged by “{captions.called(report.reference)}”.",
+        charts.harm,
     )  # fmt: skip
     yield drawn("cost", "What it cost", "Of this run, on this machine.", None, _list(spendings(shown)))
     rows = [(name, value) for name, value in shown.lineage.items() if name != "command"]
@@ -146,36 +145,6 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
         yield f"<section><details><summary>How to read these figures</summary>{_list(notes)}</details></section>"
 
 
-def _beaten(report: Report) -> str:
-    row = next(row for row in report.rows if row.name == report.reference)
-    gain, low, high = (figures.gain(value, report.metric) for value in row.gain)
-    unit = figures.points(report.metric)
-    where = "above" if row.gain[0] >= 0 else "below"
-    return f"Adapted is {gain.lstrip('-')}{unit} {where} “{charts.called(row.name)}” (gain {low} to {high})."
-
-
-def _phases(shown: Exhibits) -> str:
-    told = []
-    for number, step in enumerate(shown.steps, 1):
-        how = f"at a rate of {step.rate:g}" if step.rate else "solved exactly"
-        told.append(f"Phase {number}: {step.learns}, {how}; {step.frozen} of {step.stages} stages frozen.")
-    return _list(told)
-
-
-def _labels(report: Report) -> str:
-    curve = report.curve
-    if curve is None:
-        return ""
-    told = []
-    for name, (mean, low, high) in curve.saved.items():
-        if mean > 0:
-            told.append(
-                f"What “{charts.called(name)}” reaches with all labels, transfer reaches with about {mean:.0f} fewer "
-                f"({max(0, low):.0f} to {high:.0f})."
-            )
-    return " ".join(told or ["Transfer saves no labels here that could be shown."])
-
-
 def _confused(report: Report, shown: Exhibits) -> str:
     """The commonest confusions, where there are too many classes for a picture."""
     if len(shown.outputs) <= charts.MOST:
@@ -185,38 +154,7 @@ def _confused(report: Report, shown: Exhibits) -> str:
     return _table(("truth", "answered", "times"), rows)
 
 
-def _calibrated(report: Report, many: str) -> str:
-    worth = report.calibration
-    if not worth or not worth.after:
-        return ""
-    return (
-        f"On the dotted line it is right as often as it says. Off by {100 * worth.before[0]:.1f} points as trained, "
-        f"{100 * worth.after[0]:.1f} as shipped (temperature {worth.temperature:.2f}, from {worth.count} {many})."
-    )
-
-
-def _mistaken(shown: Exhibits) -> str:
-    first = (
-        f"The {shown.word[1]} where answer and truth are furthest apart."
-        if shown.pairs
-        else f"{shown.wrong} of {shown.tested} test {shown.word[1]} were answered wrongly; these it was surest of."
-    )
-    return f"{first} {_how(shown.mistakes)} Where the label is wrong, the mistake is the data's."
-
-
-def _looked(shown: Exhibits) -> str:
-    return f"Test {shown.word[1]} it answered well. {_how(shown.looks)}"
-
-
-def _how(found: Sequence[Closeup]) -> str:
-    """How to read what is marked in these examples."""
-    if any(one.looked == "gradients" for one in found):
-        return GRADIENTS
-    kinds = [one.kind for one in found if one.looked]
-    return HIDING + FOR.get(kinds[0], FOR[""]) if kinds else ""
-
-
-def _audit(shown: Exhibits) -> str:
+def _audit(report: Report, shown: Exhibits) -> str:
     parts = [_list(shown.audit)] if shown.audit else []
     if shown.left_out:
         rows = _table(("file", "why"), shown.skipped)
@@ -227,12 +165,17 @@ def _audit(shown: Exhibits) -> str:
         rows = _table(("looks like", "in another part"), shown.alike)
         parts.append(f"<details><summary>{shown.alikes} pairs of look-alikes</summary>{rows}</details>")
     if shown.suspects:
-        parts.append("<h3>Labels that are probably wrong</h3>")
+        parts.append("<h3>Labels worth a second look</h3>")
+        parts.append(
+            f"<p>{_safe(doubtful(report.suspects))}: a linear layer on {_safe(shown.backbone)} that had not learned "
+            "from them is surer of something else than it is where examples are merely hard. Whether they are wrong is "
+            "for you to say.</p>"
+        )
         pictured = tuple(one for one in shown.suspects if one.kind)
         parts.append(gallery(pictured, "looks like"))
         rest = [(one.name, one.truth, one.answer, f"{100 * (one.probability or 0):.0f} %")
                 for one in shown.suspects if not one.kind]  # fmt: skip
-        parts.append(_table(("file", "labelled", "looks like", "surely"), rest))
+        parts.append(_table(("file", "labelled", "looks like", "it is so sure"), rest))
     return "".join(parts)
 
 

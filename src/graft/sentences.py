@@ -30,7 +30,7 @@ def sentence(task: Task, run: Run, report: Report) -> str:
         return str(take("heads", task.head).said(row.score, metric))
 
     gain, low, high = (figures.gain(value, metric) for value in reference.gain)
-    lead = figures.lead(reference.gain, metric)
+    lead, of = (figures.lead(reference.gain, metric, name) for name in ("", rival))
     if report.verdict == "positive":
         ahead = scratch.score > reference.score  # unfinished: it may not carry the verdict, nor be passed over
         text = (
@@ -44,7 +44,7 @@ def sentence(task: Task, run: Run, report: Report) -> str:
     elif blank(run):
         text = (
             f"Nothing was transferred, since {start} has no pretrained weights: the model is {said(adapted)} {count} "
-            f"{many} {unseen}, {lead} of {rival}, which is {said(reference)} them."
+            f"{many} {unseen}, {of}, which is {said(reference)} them."
         )
     elif report.verdict == "negative":
         text = (
@@ -54,7 +54,7 @@ def sentence(task: Task, run: Run, report: Report) -> str:
     else:
         text = (
             f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
-            f"{said(adapted)} them, {lead} of {rival}, which is {said(reference)} them."
+            f"{said(adapted)} them, {of}, which is {said(reference)} them."
         )
         if report.enough:
             text += f" If the difference is real, about {figures.number(max(report.enough, count + 1))} would show it."

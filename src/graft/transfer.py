@@ -75,10 +75,9 @@ def transfer(
     report = verify(task, run, budget, spent(task, ranking, chosen, run))  # better than not transferring? how surely?
     shipping = time.perf_counter(), time.process_time()
     artifact = export(task, run, report, out, examples=examples)  # never ships a harmful transfer
-    command = again(
-        data, backbones, strategy, regularizers, budget, seed, {"modality": modality, "head": head, **asked}
-    )
-    told = gathered(task, run, report, ranking, command, examples)
+    reading = {"modality": modality, "head": head, **asked}
+    command = again(data, out, backbones, strategy, regularizers, budget, seed, examples, reading)
+    told = gathered(task, run, report, ranking, command, examples, os.fspath(out))
     steps = (read, *told.exhibits.spent, _since(shipping, "writing and checking the model"))
     told = Told(told.schema, told.report, replace(told.exhibits, spent=steps))
     write(told, out)
@@ -92,20 +91,28 @@ def _since(began: tuple[float, float], step: str) -> Spent:
 
 def again(
     data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     backbones: Sequence[str] | None,
     strategy: str,
     regularizers: Sequence[str],
     budget: Budget,
     seed: int,
+    examples: bool,
     asked: dict[str, Any],
 ) -> str:
     """The command that does the same once more."""
-    words = ["graft", "transfer", os.fspath(data), "--strategy", strategy]
-    words += ["--budget", f"{budget.seconds:g}s"] if budget.firm else []
+    words = ["graft", "transfer", os.fspath(data), "--out", os.fspath(out), "--strategy", strategy]
+    words += ["--budget", f"{budget.seconds:.12g}s"] if budget.firm else []
     words += ["--seed", str(seed), *(["--backbone", *backbones] if backbones else [])]
     words += ["--regularize", ",".join(regularizers)] if regularizers else []
+    words += ["--max-params", str(budget.params)] if budget.params else []
+    words += ["--max-latency", f"{budget.latency:f}s"] if budget.latency else []
+    for license in budget.licenses:
+        words += ["--license", license]
+    words += [] if examples else ["--no-examples"]
     for name, value in asked.items():
         if value:
             own = name in ("modality", "head", "label", "group", "time", "path", "target", "source")
-            words += [f"--{name}", str(value)] if own else ["--read", f"{name}={value}"]
+            said = str(value) if isinstance(value, (str, int, float)) else ",".join(map(str, value))
+            words += [f"--{name}", said] if own else ["--read", f"{name}={said}"]
     return shlex.join(words)

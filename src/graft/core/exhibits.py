@@ -40,6 +40,7 @@ class Step:
     frozen: int  # stages before the boundary
     stages: int  # of the backbone
     rate: float = 0.0  # of the head; 0: solved exactly
+    way: int = 1  # of the plan's alternatives
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Dot:
 
     x: float
     y: float
-    truth: int  # an index of the outputs
-    answer: int
+    truth: int  # an index of the outputs; their number: none of them
+    answer: int  # another one where the answer is wrong in any way
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Exhibits:
     tested: int = 0  # of so many
     mistakes: tuple[Closeup, ...] = ()  # the surest first
     looks: tuple[Closeup, ...] = ()  # examples that were answered rightly, and what that hung on
-    suspects: tuple[Closeup, ...] = ()  # training examples whose label is probably wrong
+    suspects: tuple[Closeup, ...] = ()  # training examples whose label is worth a second look
     dots: tuple[Dot, ...] = ()
     mapped: str = ""  # how: PCA, t-SNE
     groups: tuple[tuple[str, int, str], ...] = ()  # that were found: name, count, words
@@ -123,6 +124,8 @@ class Exhibits:
     saved: int = 0  # those that the cache spared
     peak_bytes: int = 0
     lineage: dict[str, str] = field(default_factory=dict)
+    folder: str = ""  # of the model; "": only the report was written
+    example: str = ""  # what could be handed to it
 
 
 @dataclass(frozen=True)

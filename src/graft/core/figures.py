@@ -54,18 +54,20 @@ def gain(value: float, metric: str, sign: bool = False) -> str:
     return f"{100 * value:{plus}.1f}" if is_share(metric) else f"{value:{plus}.3f}"
 
 
-def lead(gained: tuple[float, float, float], metric: str) -> str:
-    """Who leads by how much, with the interval: 2.8 points ahead (95 % interval 0.4 behind to 6.0 ahead)."""
+def lead(gained: tuple[float, float, float], metric: str, rival: str = "") -> str:
+    """Who leads by how much, with the interval: 2.8 points ahead of it (95 % interval 0.4 behind to 6.0 ahead)."""
 
     def side(value: float) -> str:
         return "behind" if value < 0 else "ahead"
 
     mean, low, high = gained
     size, least, most = (gain(abs(value), metric) for value in gained)
-    ends = f"{least} {side(low)} to {most} {side(high)}" if low < 0 < high else " to ".join(
-        (least, most) if low >= 0 else (most, least)
-    )
-    return f"{size}{points(metric)} {side(mean)} (95 % interval {ends})"
+    if low < 0 < high:
+        ends = f"{least} {side(low)} to {most} {side(high)}"
+    else:
+        ends = f"{least} to {most}" if low >= 0 else f"{most} to {least}"
+    of = f" of {rival}" if rival and mean >= 0 else f" {rival}" if rival else ""
+    return f"{size}{points(metric)} {side(mean)}{of} (95 % interval {ends})"
 
 
 def points(metric: str) -> str:
