@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from command import ran
+from graft.adapt import finished
 from graft.core.errors import PlanError
 from graft.core.nouns import Budget, Group
 from graft.core.shelf import take
+from graft.groups import groups as found
 from graft.load import load
 from graft.plan import plan
 from graft.rank import rank
@@ -75,7 +77,7 @@ def test_training_by_labels_that_are_not_there_is_refused(tiny_home: Path, photo
     assert plan(task, evidence, "auto").strategy == "linear_probe"
 
 
-def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--head", "grouping", "--modality", "image", "--backbone", "tiny/shapes", "--budget", "8s"]
     done = ran("transfer", photos, *options, "--out", tmp_path / "out", "--json")
     assert done.returncode == 0, done.stderr
@@ -85,6 +87,11 @@ def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path) -> None:
     groups = [Group(**group) for group in artifact["groups"]]
     assert sum(group.count for group in groups) == 60 - 12 - 9  # all of the training part
     assert all(Path(item).is_file() for group in groups for item in group.examples)
+    monkeypatch.setattr("graft.groups.logits", None)  # what was found is not looked for again
+    assert list(found(load(photos, head="grouping", modality="image"), finished(report["run"]))) == groups
+    dots = json.loads((tmp_path / "out" / "report.json").read_text())["exhibits"]["dots"]
+    assert len(dots) == 12 + 9
+    assert all(dot["truth"] == dot["answer"] for dot in dots)  # nobody knows what is right
     for group in groups:  # what stands for a group is answered with it
         answers = json.loads(ran("predict", tmp_path / "out", *group.examples, "--json").stdout)
         assert {answer["group"] for answer in answers} == {group.name}

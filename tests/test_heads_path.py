@@ -23,6 +23,7 @@ from graft.core.exhibits import Candidate, Exhibits, Stage, Step
 from graft.core.nouns import Budget, Cost, Evidence, Phase, Plan, Report, Row, Run, StageProbe
 from graft.core.shelf import take
 from graft.entries import asked
+from graft.exhibits import gathered
 from graft.folds import distinct
 from graft.model.wordwise import by_row, complete, within
 from graft.plan import explain
@@ -94,6 +95,12 @@ def test_several_labels_of_photos(tiny_home, shown, tmp_path, monkeypatch) -> No
     assert {one.metric for one in report.slices} == {"sample_f1"}
     assert {one.name for one in report.slices} >= {"with disc", "with square", "with stripes"}
     assert "Part by part (F1 of an example; in brackets" in words.report(report)
+
+    told = json.loads((tmp_path / "model" / "report.json").read_text())["exhibits"]
+    tests, dots = told["parts"]["test"], told["dots"]  # those of the test part first
+    assert len(dots) == tests + told["parts"]["val"]
+    assert sum(dot["truth"] != dot["answer"] for dot in dots[:tests]) == told["wrong"]
+    assert "none" in (tmp_path / "model" / "report.html").read_text()
 
     task = graft.load(shown / "things.csv", head="multilabel")
     y = take("heads", "multilabel").array(task.test.part.targets, 3)
@@ -285,6 +292,9 @@ def test_tags_step_by_step(weights_home, tagged, tmp_path, capsys) -> None:
 
     kept = finished(json.loads(run.read_text())["key"])
     assert kept is not None
+    dots = gathered(task, kept, from_dict(Report, shipped), examples=False).exhibits.dots
+    assert len(dots) == sum(map(len, (*test.targets, *task.val.targets)))  # a dot for every word
+    assert {dot.truth for dot in dots} == {tag for part in (test, task.val) for tags in part.targets for tag in tags}
     spoken, y = logits(task, kept, task.val)
     best = spoken[y[:, 0] >= 0].argmax(1)
     tags = [one["tag"] for item in task.val.items for one in by_item[item]["tags"]]

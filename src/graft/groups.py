@@ -26,7 +26,7 @@ def groups(task: Task, run: Run) -> tuple[Group, ...]:
     """The groups that a run of the head `grouping` found in the training part, largest first; none for other heads."""
     if getattr(take("heads", task.head), "LABELLED", True):
         return ()
-    name = key("groups", graft.__version__, task.key, run.key)
+    name = key("groups", graft.__version__, task.key, run.key, task.train.items)  # which may lie elsewhere by now
     return home.remember("groups", name, tuple[Group, ...], lambda: _groups(task, run))  # type: ignore[arg-type]
 
 
