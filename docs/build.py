@@ -33,11 +33,11 @@ SECTIONS = {  # what the navigation shows, in order; a page that is not there ye
     ),
     "Why": (
         *("docs/explanation/caching.md", "docs/explanation/verdict.md", "docs/explanation/when-not.md"),
-        *("docs/explanation/report.md", "docs/choosing.md", "docs/trust.md", "docs/audit.md"),
+        *("docs/report.md", "docs/choosing.md", "docs/trust.md", "docs/audit.md"),
     ),
     "In detail": (
         *(f"docs/{name}.md" for name in ("text", "audio", "signal", "vector", "heads", "strategies", "regularizers")),
-        *("docs/search.md", "docs/scores.md", "docs/report.md", "docs/artifact.md", "benchmarks/README.md"),
+        *("docs/search.md", "docs/scores.md", "docs/artifact.md", "benchmarks/README.md"),
         *("docs/architecture.md", "CONTRIBUTING.md"),
     ),
     "Reference": tuple(reference.PAGES),
