@@ -35,8 +35,10 @@ def beaten(report: Report) -> str:
     return f"The adapted network is {figures.lead(row.gain, report.metric, f'“{called(row.name)}”')}."
 
 
-def glossary(report: Report) -> str:
+def glossary(report: Report, shown: Exhibits) -> str:
     """What the bars of networks are, where there are several."""
+    if not shown.pretrained:
+        return ""
     said = {
         "linear_probe": "Linear probe: the pretrained network as it came, with a new last layer.",
         "scratch": "From scratch: the same network without what it had learned before.",
@@ -71,8 +73,8 @@ def mapped(shown: Exhibits, ships: str) -> str:
     which = f"{'Words of test' if shown.head == 'tagging' else 'Test'} and validation {shown.word[1]}"
     colour = " Each has the colour of the rarest of its labels." if shown.head == "multilabel" else ""
     return (
-        f"{which} by what the model that ships ({ships}) sees of them ({shown.mapped}): near each other means alike to "
-        f"it.{colour}"
+        f"{which} by what the model that ships, “{ships}”, sees of them ({shown.mapped}): near each other means alike "
+        f"to it.{colour}"
     )
 
 
@@ -102,8 +104,8 @@ def calibrated(report: Report, shown: Exhibits) -> str:
     )
     doubt = " So few cannot show whether its percentages can be believed." if worth.after[2] > WIDE else ""
     return (
-        f"On the dotted line it is right as often as it says; bars are what chance does with so few of the "
-        f"{shown.tested} test {many}. Beyond chance it is off by {before} as trained, by {after} as shipped "
+        f"On the dotted line it is right as often as it says; bars are what chance may have done with {shown.tested} "
+        f"test {many}. Beyond chance it is off by {before} as trained, by {after} as shipped "
         f"(temperature {worth.temperature:.2f}, from {worth.count} validation {many}).{doubt}{_part(report, shown)}"
     )
 

@@ -112,11 +112,11 @@ def training(report: Report, shown: Exhibits) -> Figure | None:
             for at, end in zip(begins, ends, strict=True):  # no line leads from one phase to the next
                 axes.plot(range(at, end), drawn[at:end], color=colour, linestyle=style, marker=".", label=label)
                 label = ""
-        for at in begins:
+        for at, end in zip(begins, ends, strict=True) if len(begins) > 1 else ():
             if at:
                 axes.axvline(at - 0.5, color=WARN, linewidth=1)
-            number = str(steps[at].phase + 1)
-            axes.text(at, 1.01, number, transform=axes.get_xaxis_transform(), color=WARN, ha="center")
+            middle, number = (at + end - 1) / 2, str(steps[at].phase + 1)
+            axes.text(middle, 1.01, number, transform=axes.get_xaxis_transform(), color=WARN, ha="center")
         axes.set_xlabel("looks at validation, one after the other")
         axes.set_title(unit, loc="left", fontsize=10, pad=14)
         axes.locator_params(axis="x", integer=True)
@@ -248,6 +248,8 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
     for place, one in enumerate(kept):
         axes.plot([0, 0], [place - 0.15, place + 0.3], color=MUTED)  # zero, but not through the names
         mean, low, high = (unit * value for value in one.gain)
+        if unit > 1:  # no share is more than all
+            low, high = max(low, -unit), min(high, unit)
         colour = WARN if high < 0 else ACCENT if low > 0 else INK
         axes.errorbar(
             mean, place, xerr=[[max(0, mean - low)], [max(0, high - mean)]], color=colour, marker="o", capsize=3

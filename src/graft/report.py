@@ -92,7 +92,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "ladder", "What was compared",
         f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
-        f"The coloured one ({ships}) is what ships. {captions.beaten(report)} {captions.glossary(report)}",
+        f"The coloured one, “{ships}”, is what ships. {captions.beaten(report)} {captions.glossary(report, shown)}",
         charts.ladder,
     )  # fmt: skip
     yield drawn(
@@ -108,7 +108,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "training", "How training went",
         "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
-        "kept. The numbers above are those of the phases below." if len(charts.epochs(shown)) > 2
+        "kept. Numbers in it are those of the phases below." if len(charts.epochs(shown)) > 2
         else "The head was found at once, without epochs.", charts.training, _list(captions.phases(shown)),
     )  # fmt: skip
     yield drawn("labels", "What labels are worth", captions.labels(report), charts.labels)

@@ -115,8 +115,9 @@ def doubtful(suspects: Sequence[Suspect]) -> str:
     """How many labels are to be looked at, and how many of these will be wrong."""
     if len(suspects) == 1:
         return "Give one label a second look, since it is probably wrong"
-    expected = f"about {sum(one.wrong for one in suspects):.0f} of them are wrong, as far as can be told"
-    return f"Give {len(suspects)} labels a second look, since {expected}"
+    wrong = round(sum(one.wrong for one in suspects))
+    are = "is" if wrong == 1 else "are"
+    return f"Give {len(suspects)} labels a second look, since about {wrong} of them {are} wrong, as far as can be told"
 
 
 @dataclass(frozen=True)

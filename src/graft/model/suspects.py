@@ -63,4 +63,4 @@ def chances(held: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
 
 def _own(logs: NDArray[np.float64], y: NDArray[np.int64], heat: float) -> NDArray[np.float64]:
     """The probability of each row's own label at a temperature."""
-    return np.exp(np.maximum(log_softmax(logs / heat, axis=1)[np.arange(len(y)), y], -700))
+    return np.asarray(np.exp(np.maximum(log_softmax(logs / heat, axis=1)[np.arange(len(y)), y], -700)))
