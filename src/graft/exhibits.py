@@ -187,7 +187,7 @@ def _map(task: Task, row: Row, part: Part) -> tuple[tuple[Dot, ...], str]:
         truths = answers if head.KIND == "groups" else y
     flat, mapped = _flat(x)
     rows = zip(flat.round(4).tolist(), truths.tolist(), answers.tolist(), strict=True)
-    return tuple(Dot(*place, int(truth), int(said)) for place, truth, said in rows), mapped
+    return tuple(Dot(a, b, int(truth), int(said)) for (a, b), truth, said in rows), mapped
 
 
 def _features(task: Task, row: Row, part: Part) -> np.ndarray | None:

@@ -27,7 +27,7 @@ def groups(task: Task, run: Run) -> tuple[Group, ...]:
     if getattr(take("heads", task.head), "LABELLED", True):
         return ()
     name = key("groups", graft.__version__, task.key, run.key, task.train.items)  # which may lie elsewhere by now
-    return home.remember("groups", name, tuple[Group, ...], lambda: _groups(task, run))  # type: ignore[arg-type]
+    return home.remember("groups", name, tuple[Group, ...], lambda: _groups(task, run))
 
 
 def _groups(task: Task, run: Run) -> tuple[Group, ...]:
