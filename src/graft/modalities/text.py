@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 WORD = ("text", "texts")
 SUFFIXES = (".txt", ".text", ".eml", ".md")
 pieces = hiding.words
-RAGGED, ROWS, VIEWS = True, 1024, ()
-BORROWED = ("tokenizer",)
+RAGGED, ROWS, VIEWS, BORROWED = True, 1024, (), ("tokenizer",)
 INLINE = (*SUFFIXES, *TABLES)  # a text is an example itself, not the name of a file, unless it ends like one
 GROUPED = (*layout.PEOPLE, "author", "conversation", "thread", "source")
 VERSION = f"1, tokenizers {tokens.VERSION}"
