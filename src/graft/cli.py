@@ -5,6 +5,7 @@ Standard output carries the result alone; progress, warnings and errors go to st
 """
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -132,7 +133,7 @@ def _export(a: argparse.Namespace) -> None:
 def _to_hf(a: argparse.Namespace, artifact: str) -> None:
     from graft.hf import to_hf
 
-    print(f"{to_hf(artifact, a.to[1])} can be loaded by timm or transformers.", file=sys.stderr)
+    logging.getLogger("graft").info("%s can be loaded by timm or transformers.", to_hf(artifact, a.to[1]))
 
 
 def _merge(a: argparse.Namespace) -> None:
@@ -231,8 +232,6 @@ def _show(a: argparse.Namespace, result: Any, text: str) -> None:
 
 def _report_progress(a: argparse.Namespace) -> None:
     """What the path says of itself, on standard error."""
-    import logging
-
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("graft")
