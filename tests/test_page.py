@@ -52,7 +52,7 @@ def models(tiny_place, photos, tmp_path_factory):
     reds = [f"{np.asarray(Image.open(file))[..., 0].mean():.1f}" for file in files]
     table(place / "red.csv", ["path"], [[file] for file in files], reds)
     names = [
-        {"tokens": text.split(), "tags": ["B-X" if word[0] in "bs" else "O" for word in text.split()]}
+        {"tokens": text.split(), "tags": ["B-X" if len(word) > 4 else "O" for word in text.split()]}
         for text in sentences
     ]
     (place / "names.jsonl").write_text("\n".join(map(json.dumps, names)))
