@@ -160,6 +160,10 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
         said = "; ".join(f"{id}: {why}" for id, why in (refused + failed)[:3])
         raise BackboneError(f"No candidate {'is within the limits' if refused else 'could be opened'}. {said}.")
 
+    quickest = min(opened, key=lambda candidate: candidate.each)
+    if budget.firm and (least := len(task.train) * quickest.each) > SHARE * budget.seconds:
+        words = (len(task.train), quickest.backbone.id, least)
+        log.info("One pass of %d examples through %s takes about %.0f s, whatever the budget.", *words)
     alive, until = opened, began + SHARE * budget.seconds
     for size in (sizes := _rounds(task, opened, until - time.perf_counter())):
         if len(sizes) > 1 and size == sizes[-1]:

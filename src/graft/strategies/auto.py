@@ -24,41 +24,47 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     few = len(task.val) < TELLING
     if few:  # the probe beside it is a run of its own
         budget = replace(budget, seconds=max(budget.seconds - OPENING / share(task), budget.seconds / 2))
-    name, why = _chosen(task, evidence, budget, few)
-    made: Plan = function("strategies", name)(task, evidence, budget)
-    if few and name == "lp_ft":
+    made, why = _chosen(task, evidence, budget, few)
+    if few and made.strategy == "lp_ft":
         made = replace(made, alternatives=((exact_head(task),),), choice="sure")
     return replace(made, why=(why, *made.why))
 
 
-def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tuple[str, str]:
-    """The strategy, and why; `unsure` whether validation examples are too few to choose by."""
+def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tuple[Plan, str]:
+    """The strategy's plan, and why; `unsure` whether validation examples are too few to choose by."""
+
+    def made(name: str) -> Plan:
+        plan: Plan = function("strategies", name)(task, evidence, budget)
+        return plan
+
     last, depth = evidence.stage_curve[-1], len(evidence.stage_curve)
     room, unit = figures.best(task.metric) - last.score, figures.points(task.metric)
     left, noise = (figures.gain(value, task.metric) + unit for value in (room, last.error))
     classes = evidence.per_class < evidence.n_train  # else an example has no one class
     few, which = (FEW, "training examples of the rarest class") if classes else (FEW_IN_ALL, "training examples")
     if task.head == "grouping":
-        return "linear_probe", "There are no labels to tune by: groups are looked for in the features as they are."
+        return made(
+            "linear_probe"
+        ), "There are no labels to tune by: groups are looked for in the features as they are."
     if room <= last.error:
         why = (
             f"What the probe leaves to gain, {left}, is within its standard error of {noise}: tuning could not show it."
         )
-        return "linear_probe", why
+        return made("linear_probe"), why
     shot = FEWEST <= evidence.per_class <= MOST_FEW and (task.modality, task.head) == KIND
     if shot and contrastive(task, evidence, budget)[1]:
-        return "contrastive", (
+        return made("contrastive"), (
             f"Texts, {evidence.per_class} training examples of the rarest class: with {FEWEST} to {MOST_FEW} of them "
             "contrastive tuning beats a linear probe by 0 to 25 points on published sets (Tunstall et al. 2022)."
         )
     if evidence.per_class < few:
-        return "linear_probe", f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
+        return made("linear_probe"), f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
     time = share(task) * budget.seconds
     if deepest(task, evidence, budget) is None:
         head = exact_head(task)
         cost = seconds(task, evidence, (head, fine_tuning(task, evidence, budget, depth - 1, (head,))))
         why = f"Tuning even the last stage would take {cost:.0f} s, over the {time:.0f} s set aside for it."
-        return "linear_probe", why
+        return made("linear_probe"), why
     first, apart = evidence.stage_curve[0], evidence.domain_distance
     found = (
         f"The probe leaves {left} to gain, over its standard error of {noise}, with {evidence.n_train} training "
@@ -67,21 +73,21 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         f"{figures.score(last.score, task.metric)}."
     )
     if apart is not None and apart >= FAR:
-        return "wise_ft", (
+        return made("wise_ft"), (
             f"{found} But training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart), "
             "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
         )
     if unsure:
-        return "lp_ft", (
+        return made("lp_ft"), (
             f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
             "the probe is kept unless tuning is a standard error better."
         )
-    one, several = (function("strategies", name)(task, evidence, budget) for name in ("lp_ft", "soup"))
+    one, several = made("lp_ft"), made("soup")
     alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))
     took = seconds(task, evidence, several.every) + OPENING * len(several.alternatives)
     if not alike or took > time:
-        return "lp_ft", f"{found} One run of it fits in {time:.0f} s, several as deep and as long do not."
-    return "soup", (
+        return one, f"{found} One run of it fits in {time:.0f} s, several as deep and as long do not."
+    return several, (
         f"{found} {time:.0f} s reach several runs; {len(task.val)} validation examples cannot tell which of them is "
         "the best by a few points, so they are averaged."
     )
