@@ -21,6 +21,7 @@ from graft.selector import Standing, beyond, standing
 from graft.speed import subset, training
 
 log = logging.getLogger("graft")
+Names = tuple[str, ...]
 Named = tuple[tuple[str, str], ...]  # backbones, each with a reason
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
@@ -160,10 +161,8 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
         said = "; ".join(f"{id}: {why}" for id, why in (refused + failed)[:3])
         raise BackboneError(f"No candidate {'is within the limits' if refused else 'could be opened'}. {said}.")
 
-    quickest = min(opened, key=lambda candidate: candidate.each)
-    if budget.firm and (least := len(task.train) * quickest.each) > SHARE * budget.seconds:
-        words = (len(task.train), quickest.backbone.id, least)
-        log.info("One pass of %d examples through %s takes about %.0f s, whatever the budget.", *words)
+    if budget.firm and (least := len(task.train) * min(c.each for c in opened)) > SHARE * budget.seconds:
+        log.info("One pass of %d examples takes about %.0f s, whatever the budget.", len(task.train), least)
     alive, until = opened, began + SHARE * budget.seconds
     for size in (sizes := _rounds(task, opened, until - time.perf_counter())):
         if len(sizes) > 1 and size == sizes[-1]:
@@ -236,13 +235,7 @@ def _affordable(task: Task, alive: list[Candidate], seconds: float) -> list[Cand
 
 
 def _ranking(
-    task: Task,
-    order: list[Candidate],
-    full: int,
-    failed: Named,
-    untried: tuple[str, ...],
-    refused: Named,
-    seconds: float,
+    task: Task, order: list[Candidate], full: int, failed: Named, untried: Names, refused: Named, seconds: float
 ) -> Ranking:
     """The noun; the first `full` of the candidates were measured on as many examples."""
     evidence = tuple(candidate.evidence(task) for candidate in order)

@@ -43,9 +43,8 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
     classes = evidence.per_class < evidence.n_train  # else an example has no one class
     few, which = (FEW, "training examples of the rarest class") if classes else (FEW_IN_ALL, "training examples")
     if task.head == "grouping":
-        return made(
-            "linear_probe"
-        ), "There are no labels to tune by: groups are looked for in the features as they are."
+        why = "There are no labels to tune by: groups are looked for in the features as they are."
+        return made("linear_probe"), why
     if room <= last.error:
         why = (
             f"What the probe leaves to gain, {left}, is within its standard error of {noise}: tuning could not show it."
