@@ -528,11 +528,11 @@ def test_a_photo_that_changed_after_it_was_loaded_is_refused(tiny_home, photos, 
 def test_what_a_step_wrote_is_taken_by_the_next(tiny_home, photos, tmp_path):
     """graft rank > r.json; graft plan --ranking r.json; graft verify > v.json; graft export --report v.json."""
     terms = ("--backbone", ONE, "--budget", "8s", "--strategy", "linear_probe", "--quiet")
-    (tmp_path / "r.json").write_text(cli("rank", photos, *terms[:4], "--quiet").stdout)
-    planned = cli("plan", photos, "--ranking", tmp_path / "r.json", "--strategy", "linear_probe", "--quiet")
+    (tmp_path / "r.json").write_text(ran("rank", photos, *terms[:4], "--quiet").stdout)
+    planned = ran("plan", photos, "--ranking", tmp_path / "r.json", "--strategy", "linear_probe", "--quiet")
     assert planned.returncode == 0, planned.stderr
     assert json.loads(planned.stdout)["backbone"]["id"] == ONE
-    stranger = cli("plan", photos, "--seed", "1", "--ranking", tmp_path / "r.json", "--quiet")
+    stranger = ran("plan", photos, "--seed", "1", "--ranking", tmp_path / "r.json", "--quiet")
     assert stranger.returncode == 2
     assert "not a ranking of these data" in stranger.stderr
     (tmp_path / "v.json").write_text(cli("verify", *terms[:2], photos, *terms[2:]).stdout)  # DATA behind --backbone
@@ -542,7 +542,7 @@ def test_what_a_step_wrote_is_taken_by_the_next(tiny_home, photos, tmp_path):
     assert json.loads(done.stdout)["sentence"] == report["sentence"]
     other = json.dumps({**report, "run": "0" * 32})
     (tmp_path / "v.json").write_text(other)
-    wrong = cli("export", photos, *terms, "--report", tmp_path / "v.json", "--out", tmp_path / "model")
+    wrong = ran("export", photos, *terms, "--report", tmp_path / "v.json", "--out", tmp_path / "model")
     assert wrong.returncode == 2
     assert "another run" in wrong.stderr
 

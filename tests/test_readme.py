@@ -69,7 +69,9 @@ def test_the_score_in_the_docs_arrives_with_its_tests(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert "fisher" in run("-m", "graft.cli", "list", "scores")
     tests = str(ROOT / "tests" / "test_scores.py")
-    assert " passed" in run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "contract and fisher", tests)
+    assert " passed" in run(
+        "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "contract and fisher", tests
+    )
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=named)
