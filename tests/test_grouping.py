@@ -11,6 +11,7 @@ import torch
 from command import ran
 from graft.adapt import finished
 from graft.core.errors import PlanError
+from graft.core.codec import from_dict
 from graft.core.nouns import Budget, Group
 from graft.core.shelf import take
 from graft.groups import groups as found
@@ -84,7 +85,7 @@ def test_the_whole_path(tiny_home: Path, photos: Path, tmp_path: Path, monkeypat
     artifact = json.loads(done.stdout)
     report = json.loads((tmp_path / "out" / "card.json").read_text())["report"]
     assert any("the models compared here have spaces of their own" in note for note in report["notes"])
-    groups = [Group(**group) for group in artifact["groups"]]
+    groups = [from_dict(Group, group) for group in artifact["groups"]]
     assert sum(group.count for group in groups) == 60 - 12 - 9  # all of the training part
     assert all(Path(item).is_file() for group in groups for item in group.examples)
     monkeypatch.setattr("graft.groups.logits", None)  # what was found is not looked for again

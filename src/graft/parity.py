@@ -179,8 +179,11 @@ def _apart(logits: np.ndarray, right: np.ndarray, about: Expected) -> tuple[floa
 
 
 def _unit(task: Task, logits: np.ndarray) -> np.ndarray:
-    """What a difference of 1 is: 1 for logits, for values the training targets' spread; or what float32 rounds off."""
-    head = take("heads", task.head)
+    """What a difference of 1 is: 1 for logits; for values and distances their spread; or what float32 rounds off."""
+    head, spread = take("heads", task.head), np.asarray(1.0)
     rounding = 4 * np.finfo(np.float32).eps * np.abs(logits).max(0) / TOLERANCE
-    spread = head.array(task.train.targets, len(task.outputs)).std(0) if head.KIND == "squared" else 1.0
-    return np.asarray(np.maximum(spread, rounding))
+    if head.KIND == "squared":
+        spread = head.array(task.train.targets, len(task.outputs)).std(0)
+    elif head.KIND == "groups":  # squared distances, of any size: the difference of two numbers that may be far larger
+        spread = logits[logits > -head.FAR / 2].std()
+    return np.maximum(spread, rounding)
