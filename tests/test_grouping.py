@@ -10,8 +10,8 @@ import torch
 
 from command import ran
 from graft.adapt import finished
-from graft.core.errors import PlanError
 from graft.core.codec import from_dict
+from graft.core.errors import PlanError
 from graft.core.nouns import Budget, Group
 from graft.core.shelf import take
 from graft.groups import groups as found

@@ -186,4 +186,4 @@ def _unit(task: Task, logits: np.ndarray) -> np.ndarray:
         spread = head.array(task.train.targets, len(task.outputs)).std(0)
     elif head.KIND == "groups":  # squared distances, of any size: the difference of two numbers that may be far larger
         spread = logits[logits > -head.FAR / 2].std()
-    return np.maximum(spread, rounding)
+    return np.asarray(np.maximum(spread, rounding))
