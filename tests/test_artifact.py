@@ -296,7 +296,7 @@ def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tm
 def test_what_no_other_library_has_is_refused(made, tmp_path, capsys):
     assert here("export", made[3], "--to", "hf", tmp_path / "hf") == 2
     said = capsys.readouterr().err
-    assert "timm has no network tiny/net" in said
+    assert "timm has no network such as tiny/shapes" in said
     assert "model.onnx" in said
     assert not list(tmp_path.iterdir())
 

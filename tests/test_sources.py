@@ -448,6 +448,7 @@ def test_timm_from_a_local_folder(tmp_path: Path) -> None:
 def test_torchvision_offline_and_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing answers there
+    monkeypatch.setattr("urllib.request._opener", None)  # one that an earlier test made has the proxies of its day
     source = take("sources", "torchvision")
     backbone = source.find("squeezenet1_1")
     with pytest.raises(BackboneError, match=r"cannot be fetched .* checkpoint/torchvision/squeezenet1_1@"):
