@@ -183,7 +183,7 @@ def test_unknown_names_offer_the_nearest(home, folder):
 
 
 def test_a_hub_that_cannot_be_reached(home, folder):
-    refused(ran("rank", folder, "--backbone", "timm/resnet18.a1_in1k"), "hub", "package/resnet18")
+    refused(cli("rank", folder, "--backbone", "timm/resnet18.a1_in1k"), "hub", "package/resnet18")
 
 
 def test_a_full_disk_is_said_and_harms_nothing(tiny_home, folder):

@@ -96,7 +96,7 @@ def test_the_command_line_tells_each_seed_that_broke(task, photos, tmp_path, cap
     """At a rate at which no seed holds; and with a seed that is dead, in whose place the next one is written."""
     plan = Plan(graft.find(ONE), task.head, "wild", (replace(TUNED[0], lr=1e30),))
     (tmp_path / "plan.json").write_text(to_json(plan))
-    assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 2
+    assert here("adapt", photos, "--plan", tmp_path / "plan.json") == 2
     told = capsys.readouterr().err
     for tried in range(0, (TRIES - 1) * APART, APART):
         assert f"Seed {tried} of wild diverged: The loss is" in told

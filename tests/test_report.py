@@ -136,16 +136,18 @@ def test_it_is_drawn_again_from_its_json_alone(artifact: Path, tmp_path: Path, c
     assert "holds no report.json" in capsys.readouterr().err
 
 
-def test_the_command_does_the_same_again_as_it_is_printed(artifact: Path, tiny_home: Path) -> None:
+def test_the_command_does_the_same_again_as_it_is_printed(photos: Path, tiny_home: Path, tmp_path: Path) -> None:
     """Everything that was asked for is in it: the same home finds each result, and the same folder its artifact."""
 
     def found() -> list[dict[str, Any]]:
         card, told = (
-            json.loads((artifact / name).read_text(encoding="utf-8")) for name in ("card.json", "report.json")
+            json.loads((tmp_path / "model" / name).read_text(encoding="utf-8")) for name in ("card.json", "report.json")
         )
         told["exhibits"]["spent"] = [one["name"] for one in told["exhibits"]["spent"]]  # seconds are of each time anew
         return [card, told]
 
+    terms = ["--backbone", "tiny/shapes", "--strategy", "linear_probe", "--budget", "9.5s", "--quiet"]
+    assert here("transfer", photos, *terms, "--out", tmp_path / "model") == 0
     before = found()
     assert here(*shlex.split(before[1]["exhibits"]["lineage"]["command"])[1:]) == 0
     assert found() == before
