@@ -132,7 +132,7 @@ def test_auto_trusts_few_validation_examples_little(tiny_home: Path, photos: Pat
     assert made.alternatives == ((made.phases[0],),)
     assert "the probe is kept unless tuning is a standard error better" in made.why[0]
     run = graft.adapt(task, made)
-    assert "(sure)" in run.notes[0]
+    assert "any but the last must be a standard error better" in run.notes[0]
 
 
 def test_passes_go_before_depth() -> None:
