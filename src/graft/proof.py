@@ -24,9 +24,14 @@ def foreseen(task: Task, plan: Plan, budget: Budget) -> float:
         least, whole = (FOLDS - 1) * plan.seconds, FOLDS * plan.seconds
         again = sum(at * whole + least <= SHARE / 2 * budget.seconds for at in range(1 + plans)) * (REPEATS - 1)
         return 2 * blank + curve + least + (plans + again) * whole
+    return blank + curve + (plans + further(task, plan, budget, plan.seconds)) * plan.seconds
+
+
+def further(task: Task, plan: Plan, budget: Budget, seconds: float) -> int:
+    """Further seeds that the budget affords at so many seconds each; a plan that is exact has only one outcome."""
     exact = all(phase.solver == "exact" for phase in plan.every)
-    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(plan.seconds, 1e-9))
-    return blank + curve + (plans + max(0, min(SEEDS - 1, afford - plans))) * plan.seconds
+    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(seconds, 1e-9))
+    return max(0, min(SEEDS - 1, afford - len(rows_for(task))))  # which are runs of the same plan
 
 
 def spent(task: Task, ranking: Ranking, plan: Plan, run: Run) -> float:

@@ -28,7 +28,7 @@ from graft.folds import FOLDS, SHARE, WHOLE, distinct, foldable, joined, more, o
 from graft.forgetting import forgotten
 from graft.joint import beside, rows_for
 from graft.meter import Meter
-from graft.proof import CURVE_SHARE, SCRATCH_SHARE, SEED_SHARE, SEEDS, expectation
+from graft.proof import CURVE_SHARE, SCRATCH_SHARE, expectation, further
 from graft.rank import ranked, unknown
 from graft.rivals import answered, described, fitted, fitting
 from graft.scratch import Blank, blank, scratch, smaller, sweep
@@ -178,15 +178,12 @@ def _wide(
 
 
 def _seeds(task: Task, run: Run, budget: Budget, clock: Clock) -> tuple[list[Run], list[str]]:
-    """The run, and further seeds of its plan while the budget lasts; a plan that is exact has only one outcome.
+    """The run, and further seeds of its plan while the budget lasts.
 
     Beside them a sentence on each that could not be trained, nor the seeds that stood in for it.
     """
     runs, broken = [run], list[str]()
-    exact = all(phase.solver == "exact" for phase in run.plan.every)
-    afford = 0 if exact else int(SEED_SHARE * budget.seconds / max(run.cost.seconds, 1e-9))
-    afford -= len(rows_for(task))  # which are runs of the same plan
-    for extra in range(1, last := min(SEEDS, 1 + afford)):
+    for extra in range(1, last := 1 + further(task, run.plan, budget, run.cost.seconds)):
         if run.cost.seconds > clock.left:
             clock.leave("further seeds", (last - extra) * run.cost.seconds)
             break
