@@ -54,11 +54,13 @@ def draw(folder: Path, task: dict[str, object], budget: graft.Budget, seed: int)
             shutil.copyfile(file, Path(place) / part / label / file.name)
         loaded = graft.load(place, seed=seed)
         evidence = graft.rank(loaded, [str(task["backbone"])], budget)[0]
-        scores = {}
-        for strategy in ("auto", *OTHERS):
+        scores, carried = {}, dict[object, float]()  # plans that are one and the same are carried out once
+        for strategy in (*OTHERS, "auto"):
             plan = graft.plan(loaded, evidence, strategy, budget)
-            said, y = logits(loaded, graft.adapt(loaded, plan, seed), loaded.test.part)
-            scores[strategy] = float((said.argmax(1) == y).mean()), plan.strategy
+            if (way := (plan.phases, plan.alternatives, plan.choice)) not in carried:
+                said, y = logits(loaded, graft.adapt(loaded, plan, seed), loaded.test.part)
+                carried[way] = float((said.argmax(1) == y).mean())
+            scores[strategy] = carried[way], plan.strategy
     print(
         f"  draw {seed}: " + ", ".join(f"{name} {100 * score:.1f}" for name, (score, _) in scores.items()), flush=True
     )
