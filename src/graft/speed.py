@@ -3,7 +3,7 @@ is asked again, or was interrupted, must come to the same plan."""
 
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
@@ -17,9 +17,12 @@ from graft.core.nouns import Backbone, Form, Part, Task
 from graft.core.shelf import take
 from graft.data.dataset import Batch
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_training, saved_bytes, stage_seconds
+from graft.model.probes import choose_form, choose_graph, choose_training, saved_bytes, stage_seconds
 
 PROBED, LEAST = 32, 4  # examples that are looked at, at most and at least
+WORTH = (
+    20.0  # seconds of one pass over the data, from which on compiling a graph, which takes some two to five, may pay
+)
 WORK = 1e11  # floating-point operations of one pass over them, where that is fewer: about two seconds of a core
 
 
@@ -31,6 +34,14 @@ class Forward:
     stages: tuple[float, ...]  # wall seconds of each stage, forward
     saved: tuple[int, ...]  # bytes that each stage keeps of it for the backward pass
     rows: float = 1.0  # tokens or windows that it has, in the mean
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The form beside which a compiled graph stood, or that graph's; and its share of the first one's time."""
+
+    form: Form
+    share: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,17 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
         rows = float(inputs["length"].float().mean()) if "length" in inputs else 1.0
         return Forward(prepare, tuple(taken), tuple(int(rows * size) for size in saved_bytes(chain)), rows)
 
-    return form, home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
+    taken = home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
+    count, each = len(task.train) + len(task.val) + len(task.test), sum(taken.stages)
+    if here.device != "cpu" or chain.lay(chain.example) is not None or count * each < WORTH:
+        return form, taken
+
+    def compare() -> Graph:
+        made, share = choose_graph(chain, read()[0], form)
+        return Graph(made, share)
+
+    graph = home.remember("graph", key(name, *_here(chain)), Graph, compare)
+    return graph.form, replace(taken, stages=tuple(graph.share * seconds for seconds in taken.stages))
 
 
 def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = True) -> Training:

@@ -27,7 +27,7 @@ from graft.core.codec import from_dict, to_json
 from graft.core.errors import GraftError, StorageError
 
 T = TypeVar("T")
-KINDS = ("features", "weights", "runs", "results", "files")
+KINDS = ("graphs", "features", "weights", "runs", "results", "files")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}  # the last two: a file in its place
 

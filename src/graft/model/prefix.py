@@ -23,6 +23,7 @@ class Prefix:
 
     def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
         self.chain, self.cut, self.form = chain, cut, form
+        self._graphs: dict[tuple[str, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to run: full fine-tuning is the empty prefix."""
@@ -67,6 +68,8 @@ class Prefix:
 
     def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
         """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
+        if self.form.runtime != "eager":
+            return self._graph(tuple(cut.name for cut in cuts), inputs)(inputs)
         network, found = self.chain.network, dict[str, torch.Tensor]()
 
         def keep(name: str, last: bool) -> Callable[[Any, Any, Any], None]:
@@ -89,6 +92,15 @@ class Prefix:
                 for hook in hooks:
                     hook.remove()
         return found
+
+    def _graph(self, names: tuple[str, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
+        """Those outputs from a compiled graph. Nothing before the cut learns while this prefix is used."""
+        if names not in self._graphs:
+            from graft.model.openvino import compiled
+
+            ids = Prefix(self.chain, self.chain.stages[-1], Form()).ids()
+            self._graphs[names] = compiled(self.chain.network, ids, inputs, names, self.form.dtype)
+        return self._graphs[names]
 
     def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
         """Outputs for any number of examples, in their order; see `batches`."""

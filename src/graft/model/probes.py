@@ -1,5 +1,6 @@
 """Short measurements on this machine: seconds per stage, and whether bfloat16 is faster and as faithful here."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +9,15 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from graft.core.errors import PlanError
 from graft.core.nouns import Form
+from graft.model import openvino
 from graft.model.chain import Chain
 from graft.model.cuts import first
 from graft.model.modes import evaluating, learning, precision
 from graft.model.prefix import Prefix, Tensors
 
+log = logging.getLogger("graft")
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
 FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
@@ -89,6 +93,34 @@ def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
     a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, rough))
     worst = min(centred_cosine(a[cut.name], b[cut.name]) for cut in chain.stages)
     return rough.form if worst > FAITHFUL else form
+
+
+def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 3) -> tuple[Form, float]:
+    """OpenVINO's compiled graph if it runs the prefix clearly faster here and as faithfully; and its share of the time.
+
+    CPU seconds, taken in turn: they tell the two apart on a busy machine, too.
+    """
+    at = torch.arange(form.batch) % len(inputs[chain.main])
+    full = {name: value[at] for name, value in inputs.items()}
+    forms = [form, *(replace(form, runtime="openvino", dtype=dtype) for dtype in openvino.dtypes())]
+    prefixes = [chain.split(len(chain.stages), one)[0] for one in forms]
+    taken, found = np.full((rounds, len(forms)), np.inf), []
+    try:
+        for seconds in taken:
+            for one, prefix in enumerate(prefixes):
+                began = time.process_time()
+                found.append(prefix.capture(full, chain.stages))
+                seconds[one] = time.process_time() - began
+    except PlanError as error:
+        log.info("%s", error)
+        return form, 1.0
+    exact = chain.split(len(chain.stages), replace(form, dtype="float32"))[0].capture(full, chain.stages)
+    share, best = taken.min(0) / taken.min(0)[0], 0
+    for one, said in enumerate(found[: len(forms)]):
+        faithful = min(centred_cosine(exact[cut.name], said[cut.name]) for cut in chain.stages) > FAITHFUL
+        if one and faithful and share[one] < FASTER * share[best]:
+            best = one
+    return forms[best], float(share[best])
 
 
 def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:

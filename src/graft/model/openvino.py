@@ -1,0 +1,146 @@
+"""A frozen prefix in OpenVINO: the same outputs from a compiled graph, where the processor runs that faster.
+
+A network is traced once, with the outputs of all its stages. The graph is kept in the home and found there under the
+content key of each stage: the stages before a boundary need no new one when what comes after them has learned.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from graft.core import home
+from graft.core.errors import PlanError
+from graft.core.keys import key
+from graft.model.cuts import first
+from graft.model.modes import evaluating
+
+MOST = 4_000_000_000  # bytes of graphs that are kept
+PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+Tensors = Mapping[str, torch.Tensor]
+
+
+@cache
+def dtypes() -> tuple[str, ...]:
+    """In which numbers this machine's processor computes at full speed, none where OpenVINO is not installed."""
+    try:
+        able = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (PlanError, RuntimeError):
+        return ()
+    return ("float32", "bfloat16") if "BF16" in able else ("float32",)
+
+
+def compiled(
+    network: nn.Module, ids: Mapping[str, str], inputs: Tensors, wanted: Sequence[str], dtype: str
+) -> Callable[[Tensors], dict[str, torch.Tensor]]:
+    """The function from inputs to the outputs of some stages.
+
+    Args:
+        ids: stage → content key of its output, all stages in order.
+        inputs: an example of them, of the one batch size that the function will see.
+        wanted: names of the stages asked for, in order.
+
+    Raises:
+        PlanError: OpenVINO is not installed, or cannot run this network.
+    """
+    openvino = _openvino()
+    try:
+        whole = _read(openvino, network, ids, inputs, wanted[-1])
+        kept = [whole.output(name).get_node().input_value(0) for name in wanted]
+        part = openvino.Model(kept, whole.get_parameters())
+        settings = {
+            "INFERENCE_PRECISION_HINT": PRECISION[dtype],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        ask = openvino.Core().compile_model(part, "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise PlanError(f"OpenVINO cannot run this network: {error}") from None
+
+    def run(batch: Tensors) -> dict[str, torch.Tensor]:
+        said = ask.infer([batch[name].contiguous().numpy() for name in inputs], share_inputs=True)
+        return {name: torch.from_numpy(np.array(said[at])) for at, name in enumerate(wanted)}
+
+    return run
+
+
+def _read(openvino: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
+    """A graph that reaches this stage: the one in the home, or a new one of the whole network."""
+    shapes = [(name, tuple(value.shape)) for name, value in inputs.items()]
+    names = {stage: key(openvino.__version__, stage, id, shapes) for stage, id in ids.items()}
+    place, whole = home.folder("graphs"), names[list(ids)[-1]]
+    with home.lock("graphs", whole):
+        found = place / f"{names[last]}.txt"  # names the folder of the graph that has this stage
+        at = place / (found.read_text(encoding="utf-8") if found.exists() else whole)
+        if not (at / "graph.xml").exists():
+            at = place / whole
+            model = _traced(openvino, network, list(ids), inputs)
+            with home.storage():
+                at.mkdir(exist_ok=True)
+                openvino.save_model(model, at / "new.xml", compress_to_fp16=False)
+                (at / "new.bin").replace(at / "graph.bin")
+                (at / "new.xml").replace(at / "graph.xml")
+            for name in names.values():
+                home.write_text(place / f"{name}.txt", at.name)
+            home.evict(MOST, "graphs", frozenset({at.name}))
+        home.touch(at)
+        return openvino.Core().read_model(at / "graph.xml")
+
+
+def _traced(openvino: Any, network: nn.Module, names: Sequence[str], inputs: Tensors) -> Any:
+    """The graph with these stages' outputs; two rows are enough to trace it by."""
+    some = tuple(value[:2].contiguous() for value in inputs.values())
+    with torch.no_grad(), evaluating(network), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of shapes that a trace holds fixed: so they are
+        body = torch.jit.trace(_Captured(network, names, list(inputs)), some, strict=False, check_trace=False)
+        shapes = [openvino.PartialShape(list(value.shape)) for value in inputs.values()]
+        model = openvino.convert_model(body, example_input=some, input=shapes)
+    for output, name in zip(model.outputs, names, strict=True):
+        output.get_tensor().set_names({name})
+    return model
+
+
+class _Captured(nn.Module):
+    """The network as far as its last stage, with every stage's output for its answer."""
+
+    def __init__(self, network: nn.Module, names: Sequence[str], fed: Sequence[str]) -> None:
+        super().__init__()
+        self.network, self.names, self.fed = network, names, fed
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The stages' outputs, in order."""
+        found: dict[str, torch.Tensor] = {}
+
+        def keep(name: str) -> Callable[..., None]:
+            def hook(_module: Any, _inputs: Any, output: Any) -> None:
+                found[name] = first(output).float()
+                if name == self.names[-1]:
+                    raise _Reached
+
+            return hook
+
+        hooks = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in self.names]
+        try:
+            self.network(**dict(zip(self.fed, inputs, strict=True)))
+        except _Reached:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return tuple(found[name] for name in self.names)
+
+
+class _Reached(Exception):
+    """The forward pass has reached the last stage."""
+
+
+def _openvino() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise PlanError("OpenVINO is not installed: pip install openvino.") from None
+    return openvino
