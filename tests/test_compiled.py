@@ -1,0 +1,110 @@
+"""A frozen prefix as a compiled graph: the same features, traced once, and only where a probe finds it worth while."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import graft
+import graft.model.openvino as compiled
+import graft.model.probes as probes
+import graft.speed as speed
+from graft.build import build, find
+from graft.core.errors import PlanError
+from graft.core.nouns import Form
+from graft.model.probes import centred_cosine, choose_graph
+
+GRAPH = Form(runtime="openvino")
+
+
+@pytest.fixture
+def chain(tiny_home):
+    return build(find("tiny/shapes"), "classification", 3)[0]
+
+
+@pytest.fixture
+def x() -> dict[str, torch.Tensor]:
+    return {"x": torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
+
+
+@pytest.fixture
+def traces(monkeypatch) -> list[int]:
+    """One entry for every network that is traced."""
+    made, traced = list[int](), compiled._traced
+    monkeypatch.setattr(compiled, "_traced", lambda *args: (made.append(1), traced(*args))[1])
+    return made
+
+
+def test_every_stage_gives_the_same_and_rows_do_not_hang_on_their_neighbours(chain, x) -> None:
+    last = len(chain.stages)
+    eager, graph = (chain.split(last, form)[0].run(x, chain.stages) for form in (Form(), GRAPH))
+    for cut in chain.stages:
+        one, other = eager[cut.name], graph[cut.name]
+        assert one.shape == other.shape == (40, *cut.shape)
+        assert float((one - other).abs().max() / one.std()) < 1e-4
+        assert centred_cosine(one, other) > 0.999999
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
+    again = chain.split(last, GRAPH)[0].run({"x": x["x"][order]}, chain.stages)
+    assert all(torch.equal(graph[cut.name][order], again[cut.name]) for cut in chain.stages)
+
+
+def test_a_network_is_traced_once_also_when_what_comes_behind_has_learned(chain, x, traces) -> None:
+    before = chain.split(2, GRAPH)[0].run(x)
+    chain.split(len(chain.stages), GRAPH)[0].run(x)
+    with torch.no_grad():
+        for name in chain.stage_parameters(len(chain.stages) - 1):
+            chain.network.get_parameter(name).mul_(2)
+    after = chain.split(2, GRAPH)[0].run(x)
+    assert len(traces) == 1
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with torch.no_grad():
+        for name in chain.stage_parameters(0):
+            chain.network.get_parameter(name).mul_(1.1)
+    changed = chain.split(2, GRAPH)[0].run(x)
+    assert len(traces) == 2
+    assert not any(torch.equal(before[name], changed[name]) for name in before)
+
+
+def test_features_of_another_form_have_another_name(chain) -> None:
+    names = {chain.split(2, form)[0].id for form in (Form(), GRAPH, replace(GRAPH, dtype="bfloat16"))}
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("faster", "faithful", "runtime"), [(1e9, 0.999, "openvino"), (0.0, 0.999, "eager"), (1e9, 1.1, "eager")]
+)
+def test_a_graph_is_taken_where_it_is_faster_and_faithful(chain, x, monkeypatch, faster, faithful, runtime) -> None:
+    monkeypatch.setattr(probes, "FASTER", faster)
+    monkeypatch.setattr(probes, "FAITHFUL", faithful)
+    form, share = choose_graph(chain, x, Form())
+    assert form.runtime == runtime
+    assert share == 1.0 if runtime == "eager" else share > 0
+
+
+def test_without_openvino_there_is_no_graph(chain, x, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    compiled.dtypes.cache_clear()
+    assert choose_graph(chain, x, Form()) == (Form(), 1.0)
+    with pytest.raises(PlanError, match="pip install openvino"):
+        chain.split(2, GRAPH)[0].run(x)
+    compiled.dtypes.cache_clear()
+
+
+def test_the_path_with_a_graph_ends_like_the_path_without(tiny_home, photos, tmp_path, monkeypatch) -> None:
+    task, budget = graft.load(photos), graft.Budget(seconds=20, firm=False)
+    plain = graft.rank(task, ["tiny/shapes"], budget)[0]
+    monkeypatch.setattr(speed, "WORTH", 0.0)
+    monkeypatch.setattr(probes, "FASTER", 1e9)
+    evidence = graft.rank(graft.load(photos, seed=1), ["tiny/shapes"], budget)[0]
+    assert (plain.form.runtime, evidence.form.runtime) == ("eager", "openvino")
+    runs = [
+        graft.adapt(task, replace(graft.plan(task, plain, "lp_ft", budget), form=form))
+        for form in (plain.form, replace(plain.form, runtime="openvino"))
+    ]
+    scores = [[epoch.val_loss for epoch in run.history] for run in runs]
+    np.testing.assert_allclose(*scores, rtol=1e-2)
+    report = graft.verify(task, runs[1], budget)
+    graft.export(task, runs[1], report, tmp_path / "model")
+    assert len(graft.open(tmp_path / "model").predict(list(task.val.items[:3]))) == 3
