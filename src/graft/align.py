@@ -9,7 +9,6 @@ example and answer (Shi & Sha 2012), which rises as answers become sure and stay
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import softmax
 
 from graft.adapt import adapt, logits
 from graft.core.errors import PlanError, TrainingDiverged
@@ -69,6 +68,8 @@ def information(logits: np.ndarray) -> float:
 
     Shape: logits (n, C). Range: 0 to ln C.
     """
+    from scipy.special import softmax
+
     p = softmax(logits.astype(np.float64), axis=1)
     return _entropy(p.mean(0)) - float(np.mean([_entropy(row) for row in p]))
 
@@ -80,6 +81,8 @@ def shares(logits: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Shape: logits (n, C), known (C,) → (C,).
     """
+    from scipy.special import softmax
+
     p, q = softmax(logits.astype(np.float64), axis=1), known.astype(np.float64)
     for _ in range(1000):
         each = p * (q / np.maximum(known, 1e-12))

@@ -1,5 +1,7 @@
 """Report, Exhibits → figures: each a picture, or None where there is nothing to draw."""
 
+import math
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -263,10 +265,10 @@ def harm(report: Report, shown: Exhibits) -> Figure | None:
 
 
 def _chance(share: float, count: float) -> tuple[float, float]:
-    """Where a share of so many would lie on 95 of 100 such tests."""
-    from scipy.stats import binomtest
-
-    return binomtest(round(share * count), round(count)).proportion_ci(method="wilson")[:]  # type: ignore[no-any-return]
+    """Where a share of so many would lie on 95 of 100 such tests: the score interval (Wilson 1927)."""
+    z = NormalDist().inv_cdf(0.975)
+    middle, half = share + z * z / (2 * count), z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return (middle - half) / (1 + z * z / count), (middle + half) / (1 + z * z / count)
 
 
 def _cut(name: str, most: int = 16) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from scipy.special import softmax
 
 from graft.adapt import finished
 from graft.build import build, reading
@@ -142,6 +141,8 @@ def wrong(head: Any, logits: np.ndarray, y: np.ndarray, heat: float = 1.0) -> np
         return np.asarray((np.abs(logits - y) / np.maximum(y.std(0), 1e-12)).max(1))
     if head.KIND == "sigmoid":
         return np.asarray(np.where((logits > 0) != (y > 0), np.abs(logits), 0).max(1))
+    from scipy.special import softmax  # loading it takes longer than all else where everything is stored
+
     p = softmax(np.asarray(logits, np.float64) / heat, axis=1)
     return np.where(p.argmax(1) == y, 0.0, p.max(1))
 

@@ -9,16 +9,16 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 import graft
 from graft.adapt import finished
 from graft.confidence import said as answered
 from graft.confidence import vectors
+from graft.core import home
 from graft.core.costs import boundary
 from graft.core.examples import called, look_at
 from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
-from graft.core.keys import file_sha256
+from graft.core.keys import file_sha256, key
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
 from graft.examined import Examiner, truth, wrong
@@ -51,6 +51,15 @@ def gathered(
         examples: whether the examples themselves are shown: people's photos may be private.
         folder: of the model, where one was written.
     """
+    name = key("exhibits", graft.__version__, SCHEMA, task, run, report, ranking, command, examples, folder)
+    return home.remember(
+        "exhibits", name, Told, lambda: _gathered(task, run, report, ranking, command, examples, folder)
+    )
+
+
+def _gathered(
+    task: Task, run: Run, report: Report, ranking: Ranking | None, command: str, examples: bool, folder: str
+) -> Told:
     head, row = take("heads", task.head), next(row for row in report.rows if row.name == report.ships)
     part = distinct(task.test.open(report.test_openings[-1]))  # the same opening: nothing is chosen by it
     logits, y = answered(task, row, part)
@@ -128,6 +137,8 @@ def _ranking(ranking: Ranking | None) -> tuple[Candidate, ...]:
 
 
 def _reliability(logits: np.ndarray, y: np.ndarray, heat: float) -> tuple[tuple[float, ...], ...]:
+    from scipy.special import softmax
+
     p = softmax(np.asarray(logits, np.float64) / heat, axis=1)
     return tuple(map(tuple, reliability(p.max(1), p.argmax(1) == y).round(4).tolist()))
 
@@ -141,6 +152,8 @@ def _pairs(logits: np.ndarray, y: np.ndarray) -> tuple[tuple[float, float], ...]
 def _telling(head: Any, logits: np.ndarray, y: np.ndarray, bad: np.ndarray, heat: float) -> list[int]:
     """Right answers to look into: the surest of every class, or the best ones where there are no classes."""
     if head.KIND in ("softmax", "groups") and not head.ROWS:
+        from scipy.special import softmax
+
         own = y if head.KIND == "softmax" else logits.argmax(1)
         p = softmax(np.asarray(logits, np.float64) / heat, axis=1).max(1)
         order = [int(at) for at in np.argsort(-p, kind="stable") if not bad[at]]

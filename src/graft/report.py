@@ -3,6 +3,7 @@
 import html
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +35,39 @@ def write(told: Told, out: str | os.PathLike[str]) -> list[Path]:
     return [place / name for name in FILES]
 
 
+def kept(told: Told, out: str | os.PathLike[str]) -> Told | None:
+    """What a folder's report tells, where it is the same but for what that cost: it was drawn when the work was done."""
+    try:
+        there = _told(Path(out))
+    except DataError:
+        return None
+    whole = all((Path(out) / name).is_file() for name in FILES)
+    same = replace(there, exhibits=replace(there.exhibits, spent=told.exhibits.spent)) == told
+    return there if whole and same else None
+
+
 def redraw(folder: str | os.PathLike[str]) -> list[Path]:
     """Write them again from a folder's report.json: neither the data nor the model is needed.
 
     Raises:
         DataError: there is none, or it is not one of this version's.
     """
-    place = Path(folder) / "report.json"
+    return write(_told(Path(folder)), folder)
+
+
+def _told(folder: Path) -> Told:
+    place = folder / "report.json"
     try:
-        kept = from_json(Told, place.read_text(encoding="utf-8"))
+        told = from_json(Told, place.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError):
         raise DataError(
             f"{folder} holds no report.json. `graft transfer` writes one, and `graft verify --out`."
         ) from None
     except GraftError as error:
         raise DataError(f"{place} cannot be read: {error} `graft verify --out` writes it anew.") from None
-    if kept.schema != SCHEMA:
-        raise DataError(f"{place} is of schema {kept.schema}; this version of graft draws schema {SCHEMA}.")
-    return write(kept, folder)
+    if told.schema != SCHEMA:
+        raise DataError(f"{place} is of schema {told.schema}; this version of graft draws schema {SCHEMA}.")
+    return told
 
 
 def page(report: Report, shown: Exhibits) -> str:

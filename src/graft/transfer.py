@@ -10,7 +10,7 @@ from typing import Any
 
 from graft import words
 from graft.align import align
-from graft.core.exhibits import Spent, Told
+from graft.core.exhibits import Spent
 from graft.core.nouns import Artifact, Budget
 from graft.exhibits import gathered
 from graft.export import check_out, export
@@ -18,7 +18,7 @@ from graft.load import load
 from graft.plan import explain, known, plan
 from graft.proof import expectation, spent
 from graft.rank import rank
-from graft.report import write
+from graft.report import kept, write
 from graft.seeds import reseeded
 from graft.spendings import total
 from graft.verify import verify
@@ -79,8 +79,11 @@ def transfer(
     command = again(data, out, backbones, strategy, regularizers, budget, seed, examples, reading)
     told = gathered(task, run, report, ranking, command, examples, os.fspath(out))
     steps = (read, *told.exhibits.spent, _since(shipping, "writing and checking the model"))
-    told = Told(told.schema, told.report, replace(told.exhibits, spent=steps))
-    write(told, out)
+    told = replace(told, exhibits=replace(told.exhibits, spent=steps))
+    if drawn := kept(told, out):
+        told = drawn
+    else:
+        write(told, out)
     log.info("%s\n%s", words.rows(report), total(told.exhibits))
     return artifact
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 from graft.data.numbers import robust
 
@@ -78,6 +77,8 @@ def fit(x: NDArray[np.float32], y: np.ndarray, head: Any, outputs: int, seed: in
 
 def predict(state: State, x: NDArray[np.float32]) -> NDArray[np.float64]:
     """Log-probabilities, log-odds or values (N, outputs) of rows (N, D)."""
+    from scipy.special import log_softmax
+
     raw = walk(state, np.asarray(x, np.float64))
     return np.asarray(log_softmax(raw, axis=1)) if state["softmax"][0] else raw
 

@@ -7,7 +7,6 @@ One number for all classes: the order of the classes, and so every answer, stays
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 
 from graft.core.errors import DataError
 from graft.model.stats import Interval
@@ -32,6 +31,7 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
         DataError: no examples, or lengths that differ.
     """
     from scipy.optimize import brentq  # not on the way of who asks a model that is fitted
+    from scipy.special import softmax
 
     z, y = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
     if z.ndim != 2 or not len(z) or y.shape != (len(z),):

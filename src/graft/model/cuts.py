@@ -15,7 +15,6 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from graft.model.packing import Lay
 
@@ -65,6 +64,9 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self, source: torch.Tensor, parameters: dict[int, int]) -> None:
         super().__init__()
+        from torch.utils.flop_counter import flop_registry  # with it comes a compiler, which nothing else asks for
+
+        self.known = flop_registry
         self.clock = self.flops = 0
         self.kept: list[Any] = [source]  # storages are told apart by address: none may be freed meanwhile
         self.born = {source.untyped_storage()._cdata: 0}
@@ -79,7 +81,7 @@ class _Watch(TorchDispatchMode):
         kwargs = kwargs or {}
         self.clock += 1
         out = op(*args, **kwargs)
-        if (count := flop_registry.get(op._overloadpacket)) is not None:
+        if (count := self.known.get(op._overloadpacket)) is not None:
             self.flops += count(*args, **kwargs, out_val=out)
         sources = set(_storages((args, kwargs)))
         hot = sources & self.born.keys()

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
 from threadpoolctl import threadpool_limits
 
 from graft.core.errors import DataError
@@ -187,6 +186,8 @@ def _choose(
     rows: Array, y: Labels, w: Array, classes: int, strengths: Sequence[float], fold: Labels, metric: str
 ) -> tuple[float, Array, Array]:
     """The strength to take and, at it, the held-out log-probabilities (N, C) and the folds' mean head (1, C, A)."""
+    from scipy.special import log_softmax
+
     count = fold.max() + 1
     share = example_weights(y, metric)
     known = w * (np.bincount(y)[y] > 1)  # an only example is held out from a head that never saw its class
@@ -217,6 +218,7 @@ def _solve(rows: Rows, y: Labels, weights: Array, strength: float, start: Array,
     steps than one fold does, and every product with the rows serves them all.
     """
     from scipy.optimize import minimize  # not on the way of who asks a model that is fitted
+    from scipy.special import log_softmax
 
     weights = (weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)).astype(rows.dtype)
     penalty = np.full(rows.shape[1], strength)

@@ -16,7 +16,6 @@ Bootkrajang & Kabán 2012, around answers that are there).
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_softmax
 
 ODDS = 2.0  # of the other class against the label's
 COLD = np.geomspace(0.1, 4.0, 38)  # temperatures T that are tried
@@ -63,4 +62,6 @@ def chances(held: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
 
 def _own(logs: NDArray[np.float64], y: NDArray[np.int64], heat: float) -> NDArray[np.float64]:
     """The probability of each row's own label at a temperature."""
+    from scipy.special import log_softmax
+
     return np.asarray(np.exp(np.maximum(log_softmax(logs / heat, axis=1)[np.arange(len(y)), y], -700)))

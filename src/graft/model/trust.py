@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from graft.core.reports import Calibration
 from graft.model import calibration, conformal, stats
@@ -23,6 +22,8 @@ LEVEL = 0.9  # of the sets: it takes nine validation examples, and 95 % would ta
 
 def classes(row: str, val: Said, test: Said) -> Calibration:
     """Of logits (n, K) and class indices (n,): the temperature, sets of labels, and who is answered for."""
+    from scipy.special import softmax
+
     heat = calibration.temperature(*val)
     known, p = softmax(val[0] / heat, axis=1), softmax(np.asarray(test[0], np.float64) / heat, axis=1)
     y, raw = test[1], softmax(np.asarray(test[0], np.float64), axis=1)
