@@ -12,6 +12,7 @@ import graft.model.openvino as compiled
 import graft.model.probes as probes
 import graft.speed as speed
 from graft.build import build, find
+from graft.core import home
 from graft.core.errors import PlanError
 from graft.core.nouns import Form
 from graft.model.probes import centred_cosine, choose_graph
@@ -51,6 +52,7 @@ def test_every_stage_gives_the_same_and_rows_do_not_hang_on_their_neighbours(cha
 
 
 def test_a_network_is_traced_once_also_when_what_comes_behind_has_learned(chain, x, traces) -> None:
+    home.clear("graphs")
     before = chain.split(2, GRAPH)[0].run(x)
     chain.split(len(chain.stages), GRAPH)[0].run(x)
     with torch.no_grad():

@@ -15,7 +15,7 @@ from graft.regularized import parsed, regularized, unfit
 if TYPE_CHECKING:
     from graft.model.chain import Chain
 
-DTYPES = ("float32", "bfloat16")
+DTYPES, RUNTIMES = ("float32", "bfloat16"), ("eager", "openvino")
 BOUNDS = (
     ("smoothing", 0, 1),
     ("weight_decay", 0, 1e3),
@@ -167,6 +167,8 @@ def faults(plan: Plan, depth: int) -> list[str]:
         found += [f"Phase {index}: {fault}" for fault in (*_faults(phase, depth), *_misfits(phase, plan, depth))]
     if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
         found.append(f"The form's batch must be 1 or more and its dtype {' or '.join(DTYPES)}: {plan.form}.")
+    if plan.form.runtime not in RUNTIMES:
+        found.append(f"The form's runtime must be {' or '.join(RUNTIMES)}: {plan.form}.")
     return found
 
 

@@ -36,7 +36,7 @@ def write(told: Told, out: str | os.PathLike[str]) -> list[Path]:
 
 
 def kept(told: Told, out: str | os.PathLike[str]) -> Told | None:
-    """What a folder's report tells, where it is the same but for what that cost: it was drawn when the work was done."""
+    """What a folder's report tells, if it is the same but for what that cost: it was drawn when the work was done."""
     try:
         there = _told(Path(out))
     except DataError:

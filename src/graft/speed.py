@@ -20,9 +20,7 @@ from graft.model.chain import Chain
 from graft.model.probes import choose_form, choose_graph, choose_training, saved_bytes, stage_seconds
 
 PROBED, LEAST = 32, 4  # examples that are looked at, at most and at least
-WORTH = (
-    20.0  # seconds of one pass over the data, from which on compiling a graph, which takes some two to five, may pay
-)
+WORTH = 20.0  # seconds of one pass over the data from which on a compiled graph, which takes two to five, may pay
 WORK = 1e11  # floating-point operations of one pass over them, where that is fewer: about two seconds of a core
 
 
@@ -68,15 +66,17 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
         return Forward(prepare, tuple(taken), tuple(int(rows * size) for size in saved_bytes(chain)), rows)
 
     taken = home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
-    count, each = len(task.train) + len(task.val) + len(task.test), sum(taken.stages)
-    if here.device != "cpu" or chain.lay(chain.example) is not None or count * each < WORTH:
+    name = key(name, *_here(chain))
+    known = home.recall("graph", name, Graph)  # features of this backbone may be stored in that form by now
+    passing = (len(task.train) + len(task.val) + len(task.test)) * sum(taken.stages)
+    if here.device != "cpu" or chain.lay(chain.example) is not None or not (known or passing >= WORTH):
         return form, taken
 
     def compare() -> Graph:
         made, share = choose_graph(chain, read()[0], form)
         return Graph(made, share)
 
-    graph = home.remember("graph", key(name, *_here(chain)), Graph, compare)
+    graph = home.remember("graph", name, Graph, compare)
     return graph.form, replace(taken, stages=tuple(graph.share * seconds for seconds in taken.stages))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from graft.core import home
-from graft.core.errors import PlanError
+from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
 from graft.model.modes import evaluating
@@ -58,8 +58,10 @@ def compiled(
             "PERFORMANCE_HINT": "LATENCY",
         }
         ask = openvino.Core().compile_model(part, "CPU", settings).create_infer_request()
-    except RuntimeError as error:
-        raise PlanError(f"OpenVINO cannot run this network: {error}") from None
+    except GraftError:
+        raise
+    except Exception as error:  # tracing runs the network's own code, and conversion knows no list of what it refuses
+        raise PlanError(f"OpenVINO cannot run this network: {type(error).__name__}: {error}") from error
 
     def run(batch: Tensors) -> dict[str, torch.Tensor]:
         said = ask.infer([batch[name].contiguous().numpy() for name in inputs], share_inputs=True)

@@ -1,12 +1,15 @@
 """Short measurements on this machine: seconds per stage, and whether bfloat16 is faster and as faithful here."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from graft.core.errors import PlanError
@@ -19,9 +22,29 @@ from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
 FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
+ROUNDS = 4  # of a layer alone, of which the first one warms up
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
 FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
 ALIGNED = 0.95  # least cosine between the two's gradients over one batch
+
+
+@cache
+def rough(device: str) -> bool:
+    """Whether bfloat16 runs a layer clearly faster than float32 here: where it runs none so, it runs no network so."""
+    if device != "cpu":
+        return True
+    layers = (nn.Conv2d(64, 64, 3, padding=1), torch.zeros(4, 64, 28, 28)), (nn.Linear(512, 512), torch.zeros(256, 512))
+    for layer, x in layers:
+        taken = dict.fromkeys(("float32", "bfloat16"), math.inf)
+        for _ in range(ROUNDS):
+            for dtype in taken:
+                began = time.process_time()
+                with torch.no_grad(), precision(dtype, device):
+                    layer(x)
+                taken[dtype] = min(taken[dtype], time.process_time() - began)
+        if taken["bfloat16"] < FASTER * taken["float32"]:
+            return True
+    return False
 
 
 def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
@@ -86,20 +109,24 @@ def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
     The cosine is taken after subtracting the mean example: outputs of one network share a large mean, beside which any
     two look alike.
     """
-    last = len(chain.stages)
-    exact, rough = (chain.split(last, f)[0] for f in (form, replace(form, dtype="bfloat16")))
-    if sum(stage_seconds(rough, inputs)) > FASTER * sum(stage_seconds(exact, inputs)):
+    if not rough(form.device):
         return form
-    a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, rough))
+    last = len(chain.stages)
+    exact, other = (chain.split(last, f)[0] for f in (form, replace(form, dtype="bfloat16")))
+    if sum(stage_seconds(other, inputs)) > FASTER * sum(stage_seconds(exact, inputs)):
+        return form
+    a, b = (prefix.run(inputs, chain.stages) for prefix in (exact, other))
     worst = min(centred_cosine(a[cut.name], b[cut.name]) for cut in chain.stages)
-    return rough.form if worst > FAITHFUL else form
+    return other.form if worst > FAITHFUL else form
 
 
-def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 3) -> tuple[Form, float]:
+def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> tuple[Form, float]:
     """OpenVINO's compiled graph if it runs the prefix clearly faster here and as faithfully; and its share of the time.
 
     CPU seconds, taken in turn: they tell the two apart on a busy machine, too.
     """
+    if not openvino.dtypes():
+        return form, 1.0
     at = torch.arange(form.batch) % len(inputs[chain.main])
     full = {name: value[at] for name, value in inputs.items()}
     forms = [form, *(replace(form, runtime="openvino", dtype=dtype) for dtype in openvino.dtypes())]
@@ -114,7 +141,7 @@ def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 3) -> 
     except PlanError as error:
         log.info("%s", error)
         return form, 1.0
-    exact = chain.split(len(chain.stages), replace(form, dtype="float32"))[0].capture(full, chain.stages)
+    exact = found[0] if form.dtype == "float32" else Prefix(chain, chain.stages[-1], Form()).capture(full, chain.stages)
     share, best = taken.min(0) / taken.min(0)[0], 0
     for one, said in enumerate(found[: len(forms)]):
         faithful = min(centred_cosine(exact[cut.name], said[cut.name]) for cut in chain.stages) > FAITHFUL
@@ -136,11 +163,12 @@ def choose_training(
     inputs: Tensors,
     targets: torch.Tensor,
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy,
-    steps: int = 3,
+    steps: int = 2,
 ) -> tuple[float, str]:
     """Wall seconds of one example, forward and backward through the whole network, and the faster faithful dtype.
 
-    Three steps each; nothing is updated. bfloat16 is taken only where its gradient points the same way.
+    Two steps each, of which the first one warms up; nothing is updated. bfloat16 is taken only where its gradient
+    points the same way, and not tried where it runs nothing faster.
     """
     device = str(next(chain.network.parameters()).device)
     moved = {name: value.to(device) for name, value in few(inputs).items()}
@@ -149,7 +177,7 @@ def choose_training(
         targets = targets.to(device)[: len(first(chain.network(**moved)))]
     taken, gradients = {}, {}
     with learning(chain.network) as wanted:
-        for dtype in ("float32", "bfloat16"):
+        for dtype in ("float32", "bfloat16") if rough(device.partition(":")[0]) else ("float32",):
             best = float("inf")
             for _ in range(steps):
                 began = time.perf_counter()
@@ -161,6 +189,8 @@ def choose_training(
                 best = min(best, time.perf_counter() - began)
             taken[dtype] = best / count
             gradients[dtype] = torch.cat([g.flatten().float() for g in grads if g is not None])
+    if taken.get("bfloat16", math.inf) >= FASTER * taken["float32"]:
+        return taken["float32"], "float32"
     aligned = torch.nn.functional.cosine_similarity(gradients["float32"], gradients["bfloat16"], dim=0)
-    dtype = "bfloat16" if taken["bfloat16"] < FASTER * taken["float32"] and aligned > ALIGNED else "float32"
+    dtype = "bfloat16" if aligned > ALIGNED else "float32"
     return taken[dtype], dtype

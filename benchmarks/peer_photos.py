@@ -1,0 +1,151 @@
+"""A new head on a frozen network, as other libraries do it: each at its best, with nothing needless.
+
+Knows nothing of graft; `peers.py` starts it in a fresh process with a job on standard input. Photos are plain; the
+frozen part runs without gradients, in channels_last where the library lets it; batches of 32 from two workers.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from plain_photos import loader, network, outputs, probe
+
+RATE = 5e-3  # of AdamW for a head on features of size one
+Answers = np.ndarray
+
+
+def frozen(job: dict[str, Any]) -> nn.Module:
+    """The network in channels_last, of which its fresh last layer alone learns."""
+    torch.manual_seed(job["seed"])
+    model = network(job, job["classes"]).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    last(model).requires_grad_(True)
+    model.train = lambda mode=True: model  # type: ignore[method-assign]  # batch norm stays as it was learned
+    return model
+
+
+def last(model: nn.Module) -> nn.Module:
+    """The layer that answers."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+
+
+def plain(job: dict[str, Any], part: str) -> DataLoader[Any]:
+    """Plain photos, shuffled where they are learned from."""
+    data = loader(job, part, False).dataset
+    return DataLoader(data, 32, shuffle=part == "train", num_workers=2, persistent_workers=True)
+
+
+def answers(model: nn.Module, job: dict[str, Any]) -> Answers:
+    """What the model says of the test photos."""
+    return outputs(model, loader(job, "test", False)).argmax(1)
+
+
+def rival(job: dict[str, Any]) -> Answers:
+    """Features kept in an array, and scikit-learn: what caching by hand takes."""
+    return probe(job)[0]
+
+
+def loop(job: dict[str, Any]) -> Answers:
+    """A loop by hand."""
+    model = frozen(job)
+    engine = torch.optim.AdamW(last(model).parameters(), lr=RATE)
+    batches = plain(job, "train")
+    for _ in range(job["epochs"]):
+        for x, y in batches:
+            engine.zero_grad()
+            nn.functional.cross_entropy(model(x.to(memory_format=torch.channels_last)), y).backward()
+            engine.step()
+    return answers(model, job)
+
+
+def fabric(job: dict[str, Any]) -> Answers:
+    """Lightning Fabric."""
+    from lightning.fabric import Fabric
+
+    device = Fabric(accelerator="cpu", devices=1)
+    module = frozen(job)
+    model, engine = device.setup(module, torch.optim.AdamW(last(module).parameters(), lr=RATE))
+    batches = device.setup_dataloaders(plain(job, "train"))
+    for _ in range(job["epochs"]):
+        for x, y in batches:
+            engine.zero_grad()
+            device.backward(nn.functional.cross_entropy(model(x.to(memory_format=torch.channels_last)), y))
+            engine.step()
+    return answers(module, job)
+
+
+def trainer(job: dict[str, Any]) -> Answers:
+    """Hugging Face's Trainer."""
+    from tempfile import TemporaryDirectory
+
+    from transformers import Trainer, TrainingArguments
+
+    class Told(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            logits = self.inner(x.to(memory_format=torch.channels_last))
+            return {"loss": nn.functional.cross_entropy(logits, labels), "logits": logits}
+
+    model = frozen(job)
+
+    def collate(rows: list[tuple[torch.Tensor, int]]) -> dict[str, torch.Tensor]:
+        return {"x": torch.stack([x for x, _ in rows]), "labels": torch.tensor([y for _, y in rows])}
+
+    with TemporaryDirectory() as place:
+        how = TrainingArguments(
+            place, num_train_epochs=job["epochs"], per_device_train_batch_size=32, learning_rate=RATE, use_cpu=True,
+            dataloader_num_workers=2, dataloader_persistent_workers=True, save_strategy="no", report_to="none",
+            logging_strategy="no", disable_tqdm=True, remove_unused_columns=False,
+        )  # fmt: skip
+        Trainer(Told(model), how, collate, plain(job, "train").dataset).train()
+    return answers(model, job)
+
+
+def fastai(job: dict[str, Any]) -> Answers:
+    """fastai's Learner, one cycle."""
+    from fastai.callback import progress, schedule  # noqa: F401  (they give the learner no_bar and fit_one_cycle)
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from fastai.optimizer import Adam
+
+    model = frozen(job)
+    loaders = DataLoaders(plain(job, "train"), plain(job, "val"))
+    learner = Learner(
+        loaders, model, nn.functional.cross_entropy, Adam, lr=RATE,
+        splitter=lambda net: [list(last(net).parameters())],
+    )  # fmt: skip
+    with learner.no_bar():
+        learner.fit_one_cycle(job["epochs"], RATE)
+    return answers(model, job)
+
+
+def keras(job: dict[str, Any]) -> Answers:
+    """Keras 3 on torch, the network as a layer in it."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras
+
+    body = frozen(job)
+    width = last(body).in_features
+    body.reset_classifier(0) if hasattr(body, "reset_classifier") else None
+    layer = keras.layers.TorchModuleWrapper(body)
+    layer.trainable = False
+    model = keras.Sequential([layer, keras.layers.Dense(job["classes"], input_shape=(width,))])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.AdamW(RATE), loss)
+    model.fit(plain(job, "train"), epochs=job["epochs"], verbose=0)
+    return np.concatenate([model.predict_on_batch(x).argmax(1) for x, _ in loader(job, "test", False)])
+
+
+if __name__ == "__main__":
+    job = json.load(sys.stdin)
+    do = {"rival": rival, "loop": loop, "fabric": fabric, "trainer": trainer, "fastai": fastai, "keras": keras}
+    said = do[job["do"]](job)
+    print(json.dumps({"answers": np.asarray(said).tolist()}))
