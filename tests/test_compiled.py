@@ -1,5 +1,6 @@
 """A frozen prefix as a compiled graph: the same features, traced once, and only where a probe finds it worth while."""
 
+import shutil
 import sys
 from dataclasses import replace
 
@@ -11,7 +12,9 @@ import graft
 import graft.model.openvino as compiled
 import graft.model.probes as probes
 import graft.speed as speed
-from graft.build import build, find
+from conftest import at_home
+from graft.adapt import logits
+from graft.build import build, find, form_here
 from graft.core import home
 from graft.core.errors import PlanError
 from graft.core.nouns import Form
@@ -28,6 +31,12 @@ def chain(tiny_home):
 @pytest.fixture
 def x() -> dict[str, torch.Tensor]:
     return {"x": torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
+
+
+@pytest.fixture
+def own_home(tiny_place, tmp_path, monkeypatch) -> None:
+    """A home with the tiny backbones whose graphs are its own."""
+    shutil.copytree(tiny_place / "weights", at_home(monkeypatch, tmp_path / "home") / "weights")
 
 
 @pytest.fixture
@@ -89,13 +98,14 @@ def test_without_openvino_there_is_no_graph(chain, x, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     compiled.dtypes.cache_clear()
     assert choose_graph(chain, x, Form()) == (Form(), 1.0)
+    assert form_here(GRAPH) == Form()  # a run that was made with one goes on without
     with pytest.raises(PlanError, match="pip install openvino"):
         chain.split(2, GRAPH)[0].run(x)
     compiled.dtypes.cache_clear()
 
 
-def test_the_path_with_a_graph_ends_like_the_path_without(tiny_home, photos, tmp_path, monkeypatch) -> None:
-    task, budget = graft.load(photos), graft.Budget(seconds=20, firm=False)
+def test_the_path_with_a_graph_ends_like_the_path_without(own_home, photos, monkeypatch) -> None:
+    task, budget = graft.load(photos), graft.Budget(seconds=5)
     plain = graft.rank(task, ["tiny/shapes"], budget)[0]
     monkeypatch.setattr(speed, "WORTH", 0.0)
     monkeypatch.setattr(probes, "FASTER", 1e9)
@@ -107,6 +117,17 @@ def test_the_path_with_a_graph_ends_like_the_path_without(tiny_home, photos, tmp
     ]
     scores = [[epoch.val_loss for epoch in run.history] for run in runs]
     np.testing.assert_allclose(*scores, rtol=1e-2)
-    report = graft.verify(task, runs[1], budget)
-    graft.export(task, runs[1], report, tmp_path / "model")
-    assert len(graft.open(tmp_path / "model").predict(list(task.val.items[:3]))) == 3
+    said = [logits(task, run, task.val)[0] for run in runs]
+    np.testing.assert_allclose(*said, atol=1e-2)
+
+
+def test_once_there_is_a_graph_fewer_examples_run_through_it_too(own_home, photos, monkeypatch) -> None:
+    """Else the same photos, fewer of them or more, would be computed in both forms."""
+    task, backbone = graft.load(photos), find("tiny/shapes")
+    made = build(backbone, "classification", 3)[0]
+    assert speed.forward(task, backbone, made)[0].runtime == "eager"
+    monkeypatch.setattr(probes, "FASTER", 1e9)
+    with monkeypatch.context() as patch:
+        patch.setattr(speed, "WORTH", 0.0)
+        assert speed.forward(task, backbone, made)[0].runtime == "openvino"
+    assert speed.forward(task, backbone, made)[0].runtime == "openvino"

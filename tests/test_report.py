@@ -6,11 +6,12 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections import OrderedDict
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +25,13 @@ from conftest import at_home
 from graft import asked as wanted
 from graft.advice import answer
 from graft.arguments import parse
+from graft.charts import _chance as chance
 from graft.closeups import marked
 from graft.core import figures
 from graft.core.codec import from_json
 from graft.core.examples import Suspect
 from graft.core.exhibits import FILES, Candidate, Closeup, Exhibits, Region, Told
+from graft.core.keys import key
 from graft.core.nouns import Report, Row, Slice
 from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
@@ -137,20 +140,37 @@ def test_it_is_drawn_again_from_its_json_alone(artifact: Path, tmp_path: Path, c
 
 
 def test_the_command_does_the_same_again_as_it_is_printed(photos: Path, tiny_home: Path, tmp_path: Path) -> None:
-    """Everything that was asked for is in it: the same home finds each result, and the same folder its artifact."""
+    """Everything that was asked for is in it: the same home finds each result, and the same folder its artifact.
 
-    def found() -> list[dict[str, Any]]:
-        card, told = (
-            json.loads((tmp_path / "model" / name).read_text(encoding="utf-8")) for name in ("card.json", "report.json")
-        )
-        told["exhibits"]["spent"] = [one["name"] for one in told["exhibits"]["spent"]]  # seconds are of each time anew
-        return [card, told]
+    Nothing is drawn anew, and nothing is loaded that draws, fits or builds a network.
+    """
+
+    def standing() -> dict[str, tuple[bytes, int]]:
+        return {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in (tmp_path / "model").iterdir()}
 
     terms = ["--backbone", "tiny/shapes", "--strategy", "linear_probe", "--budget", "9.5s", "--quiet"]
     assert here("transfer", photos, *terms, "--out", tmp_path / "model") == 0
-    before = found()
-    assert here(*shlex.split(before[1]["exhibits"]["lineage"]["command"])[1:]) == 0
-    assert found() == before
+    before = standing()
+    command = shlex.split(json.loads(before["report.json"][0])["exhibits"]["lineage"]["command"])[1:]
+    code = "import sys; from graft.cli import main; status = main(sys.argv[1:]); print(status, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    assert before == {
+        file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in (tmp_path / "model").iterdir()
+    }
+    status, *loaded = done.stdout.splitlines()[-1].split()
+    assert status == "0"
+    assert not {"matplotlib", "sklearn", "scipy.special", "onnxruntime", "torch._dynamo", "torchvision"} & {*loaded}
+
+
+def test_a_whole_number_of_seconds_is_the_same_budget() -> None:
+    assert key(graft.Budget(30)) == key(graft.Budget(30.0))
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 7), (7, 7), (3, 50), (41, 50)])
+def test_where_a_share_would_lie_is_as_scipy_has_it(right: int, count: int) -> None:
+    from scipy.stats import binomtest
+
+    np.testing.assert_allclose(chance(right / count, count), binomtest(right, count).proportion_ci(method="wilson"))
 
 
 def test_no_option_is_missing_from_the_command() -> None:

@@ -15,6 +15,7 @@ from graft.core.nouns import Backbone, Form, Loading, Part, Task
 from graft.core.shelf import names, take
 from graft.data.dataset import Examples, content
 from graft.model.chain import Chain, Found
+from graft.model.openvino import dtypes
 from graft.model.network import Network, Windows
 
 log = logging.getLogger("graft")
@@ -158,5 +159,6 @@ def build(
 
 
 def form_here(form: Form) -> Form:
-    """The form, on this machine's device."""
-    return replace(form, device=device())
+    """The form, on this machine's device and in a runtime that it has."""
+    there = form.runtime == "eager" or (device() == "cpu" and form.dtype in dtypes())
+    return replace(form, device=device(), runtime=form.runtime if there else "eager")
