@@ -12,7 +12,7 @@ from graft import words
 from graft.core.codec import from_json, to_json
 from graft.core.reports import Calibration
 from graft.core.shelf import take
-from graft.model import trust
+from graft.model import calibration, trust
 from graft.model.network import Network, Shipped
 from graft.model.novelty import NEAREST, novelty, unit
 
@@ -49,6 +49,16 @@ def test_too_sure_a_model_is_calibrated_and_knows_when_it_is_unsure() -> None:
     assert plain[0]["probability"] > told[0]["probability"]
 
 
+def test_few_examples_choose_no_temperature() -> None:
+    """Thirteen that are all right do not show that the model is too sure, nor do examples of a calibrated one."""
+    sure = 6 * np.eye(4, dtype=np.float32)[np.arange(13) % 4]
+    assert calibration.temperature(sure, sure.argmax(1)) > 1
+    assert take("heads", "classification").calibrated("adapted", (sure, sure.argmax(1)), drawn(50, 1)).temperature == 1
+    parts = [(z / 2, y) for z, y in (drawn(60, seed) for seed in range(200))]
+    chosen = sum(calibration.warranted(z, y, calibration.temperature(z, y)) for z, y in parts)
+    assert 2 <= chosen <= 20  # of 200, where one in twenty is expected: 10 ± 3
+
+
 def test_ranges_hold_the_truth() -> None:
     rng, head = np.random.default_rng(0), take("heads", "regression")
 
@@ -77,7 +87,7 @@ def test_too_few_examples_promise_nothing() -> None:
 def test_doubt_is_told_in_a_word() -> None:
     told = {"input": "x", "label": "a", "probability": 0.5, "set": ["a", "b"], "unsure": True, "unlike": True}
     assert words.answer(told) == "x: a (0.500; unsure: a or b) [unlike what it learned from]"
-    assert words.answer(told | {"set": [], "unlike": False}) == "x: a (0.500; unsure: none is likely)"
+    assert words.answer(told | {"set": [], "unlike": False}) == "x: a (0.500; unsure: less sure than usual)"
     assert words.answer(told | {"set": ["a"], "unsure": False, "unlike": False}) == "x: a (0.500)"
     value = {"input": "x", "value": 2.0, "range": [1.0, 3.0], "unlike": False}
     assert words.answer(value) == "x: value 2, range 1, 3"

@@ -23,16 +23,18 @@ import graft
 from command import here
 from conftest import at_home
 from graft import asked as wanted
-from graft.advice import answer
+from graft.advice import advice, answer
 from graft.arguments import parse
+from graft.captions import DROPPED
 from graft.charts import _chance as chance
+from graft.clock import WHOLE
 from graft.closeups import marked
 from graft.core import figures
 from graft.core.codec import from_json
 from graft.core.examples import Suspect
 from graft.core.exhibits import FILES, Candidate, Closeup, Exhibits, Region, Told
 from graft.core.keys import key
-from graft.core.nouns import Report, Row, Slice
+from graft.core.nouns import Calibration, Report, Row, Slice
 from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
 from graft.data.shown import POINTS, signal
@@ -264,18 +266,51 @@ def told(verdict: str = "positive", ships: str = "adapted", pretrained: bool = T
         "t", "r", more.pop("metric", "accuracy"), verdict, "A sentence.", "pixels", (0.1, 0.0, 0.2), rows, ships, (0,),
         1, ("once",), 50,
     )  # fmt: skip
-    word, parts = ("photo", "photos"), {"train": 9}
+    word, parts = ("photo", "photos"), more.pop("parts", {"train": 9})
     shown = Exhibits(
         "pets", "image", "classification", word, ("cat", "dog"), parts, "tiny/shapes", pretrained, "lp_ft", **more
     )
     return report, shown
 
 
+def test_the_advice_is_the_cheapest_first() -> None:
+    report, shown = told("inconclusive", parts={"train": 9, "val": 3, "test": 6})
+    more = replace(report, enough=500)
+    assert "about 500 would tell" in "".join(advice(more, shown))
+    assert "every one of your 18 photos is asked" in "".join(advice(replace(more, left_out=(WHOLE,)), shown))
+    assert "label more" not in "".join(advice(replace(more, left_out=(WHOLE,)), shown))
+
+
+def test_what_is_faultless_without_transfer_leaves_nothing_to_gain() -> None:
+    report, shown = told("inconclusive")
+    rows = tuple(replace(row, score=1.0) for row in report.rows)
+    assert answer(replace(report, rows=rows), shown).startswith("There is nothing to gain: without transfer “linear")
+
+
+def test_sets_that_missed_their_promise_are_not_to_be_relied_on() -> None:
+    report, shown = told()
+    held = Calibration("adapted", 60, 0.9, thresholds=(0.5,), coverage=(0.8, 0.7, 0.87), after=(0.0, 0.0, 0.1))
+    warned = "were to hold the truth on 90 % of test photos, and held it on 80 %"
+    assert warned in "".join(advice(replace(report, calibration=held), shown))
+    kept = replace(held, coverage=(0.88, 0.8, 0.93))
+    assert warned not in "".join(advice(replace(report, calibration=kept), shown))
+
+
+def test_candidates_that_were_given_up_are_not_compared_with_the_others() -> None:
+    kept, dropped = (
+        Candidate(name, 0.7, 0.01, "MIT", note) for name, note in (("a", ""), ("b", f"{DROPPED} 9 examples"))
+    )
+    report, shown = told(ranking=(kept, dropped))
+    made = page(report, shown)
+    assert "In grey: given up after fewer examples" in made
+    assert f"b ({DROPPED} 9 examples)" in made
+
+
 @pytest.mark.parametrize(
     ("verdict", "ships", "pretrained", "says"),
     [
-        ("positive", "adapted", True, "Yes: transfer helped."),
-        ("inconclusive", "adapted", True, "Not proven"),
+        ("positive", "adapted", True, "Yes: transfer helped. Use this model: 80.0 % accuracy on 50 photos."),
+        ("inconclusive", "adapted", True, "It cannot be told from 50 photos"),
         ("negative", "pixels", True, "No: transfer hurt."),
         ("negative", "pixels", False, "Nothing was transferred"),
         ("inconclusive", "scratch", False, "Nothing was transferred"),

@@ -1,17 +1,19 @@
 """Report → what to do next, in plain words, for someone who has never trained a model."""
 
 from graft.captions import called
+from graft.clock import WHOLE
 from graft.core import figures
 from graft.core.examples import doubtful
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
 
 HEADS = {
-    "positive": "Yes: transfer helped. Use this model.",
+    "positive": "Yes: transfer helped. Use this model: {right}.",
     "negative": "No: transfer hurt. Use {use}.",
     "outdone": "No: adapting it in this way hurt. Use {use}.",
-    "inconclusive": "Not proven: {count} do not show whether transfer helps.",
-    "blank": "Nothing was transferred: there were no pretrained weights.",
+    "perfect": "There is nothing to gain: without transfer “{rival}” is as faultless on {count}.",
+    "inconclusive": "It cannot be told from {count} whether transfer helps. What ships reaches {right}.",
+    "blank": "Nothing was transferred: there were no pretrained weights. What ships reaches {right}.",
 }
 ODD = "What is odd about the data"  # the section of the report
 UNSURE = 0.05  # share of the answers that are unsure from which a person is wanted
@@ -19,21 +21,30 @@ STEEP = 0.01  # gain of a share that twice the labels must promise to be worth a
 
 
 def answer(report: Report, shown: Exhibits) -> str:
-    """Did it help, in a line."""
+    """Did it help, and how good is what ships, in a line."""
     rows = {row.name: row for row in report.rows}
-    use = rows[report.ships if report.ships != "adapted" else report.reference]
+    use, rival = rows[report.ships if report.ships != "adapted" else report.reference], rows[report.reference]
     good, other = (figures.score(row.score, report.metric) for row in (use, rows["adapted"]))
     kind = report.verdict if shown.pretrained else "blank"
+    if kind == "inconclusive" and rows["adapted"].score == rival.score == figures.best(report.metric):
+        kind = "perfect"
+    count = f"{report.n_test} {shown.word[1]}"
     return HEADS["outdone" if kind == "negative" and use.transfers else kind].format(
         use=f"“{called(use.name)}”, with {good} {figures.called(report.metric)} instead of {other}",
-        count=f"{report.n_test} {shown.word[1]}",
-    )
+        rival=called(rival.name), count=count,
+        right=f"{figures.score(rows[report.ships].score, report.metric)} {figures.called(report.metric)} on {count}",
+    )  # fmt: skip
 
 
 def advice(report: Report, shown: Exhibits) -> list[str]:
     """What to do next, the most pressing first."""
     many, told = shown.word[1], [_ship(report, shown)]
-    if report.verdict == "inconclusive" and report.enough > report.n_test:
+    if report.verdict == "inconclusive" and WHOLE in report.left_out:
+        told.append(
+            f"To be surer, give it more time first: without --budget every one of your {sum(shown.parts.values())} "
+            f"{many} is asked, in folds, and smaller gains show."
+        )
+    elif report.verdict == "inconclusive" and report.enough > report.n_test:
         told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
     if report.suspects:
         told.append(f"{doubtful(report.suspects)}: the report shows them under “{ODD}”.")
@@ -45,6 +56,11 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
             f"{shown.alikes} pairs of look-alikes stand in different parts: if they are copies, the figures flatter."
         )
     worth = report.calibration
+    if worth and worth.thresholds and worth.coverage[2] < worth.level:
+        told.append(
+            f"Do not rely on the sets of labels (or ranges) that come with answers: they were to hold the truth on "
+            f"{100 * worth.level:.0f} % of test {many}, and held it on {100 * worth.coverage[0]:.0f} %."
+        )
     if worth and worth.thresholds and worth.after and 1 - worth.answered > UNSURE:
         asked = shown.parts.get("test", 0)
         told.append(

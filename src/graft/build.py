@@ -15,8 +15,8 @@ from graft.core.nouns import Backbone, Form, Loading, Part, Task
 from graft.core.shelf import names, take
 from graft.data.dataset import Examples, content
 from graft.model.chain import Chain, Found
-from graft.model.openvino import dtypes
 from graft.model.network import Network, Windows
+from graft.model.openvino import dtypes
 
 log = logging.getLogger("graft")
 DESCRIBED = ("modality", "family", "architecture", "params", "license", "pretrained_on")  # what a card repeats

@@ -16,6 +16,7 @@ NAMES = {
 }  # fmt: skip
 GRADIENTS = "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM)."
 HIDING = "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again. "
+DROPPED = "dropped after"  # in the note on a candidate
 WIDE = 0.1  # of a calibration error: so far off, a percentage says little
 FOR = {
     "photo": "Where the colour is strong, hiding takes most from the answer.",
@@ -59,7 +60,13 @@ def phases(shown: Exhibits) -> list[str]:
 def ranked(report: Report, shown: Exhibits) -> str:
     """What was tried, in words where it is one."""
     if len(shown.ranking) != 1:
-        return f"Pretrained networks, each with a linear layer on top; {shown.backbone} was taken."
+        early = any(one.note and DROPPED in one.note for one in shown.ranking)
+        grey = " In grey: given up after fewer examples, and not to be compared with the others." if early else ""
+        which = "Pretrained networks" if shown.pretrained else "Networks without pretrained weights"
+        return (
+            f"{which}, each with a linear layer on top; {shown.backbone} was taken: of those that cannot be told apart "
+            f"(two standard errors), the fastest.{grey}"
+        )
     (one,) = shown.ranking
     reached = f"{figures.score(one.score, report.metric)} ± {figures.gain(one.error, report.metric)}"
     return (
@@ -103,10 +110,12 @@ def calibrated(report: Report, shown: Exhibits) -> str:
         for mean, low, high in (worth.before, worth.after)
     )
     doubt = " So few cannot show whether its percentages can be believed." if worth.after[2] > WIDE else ""
+    heat = f", by {after} as shipped (temperature {worth.temperature:.2f}, from {worth.count} validation {many})"
+    if worth.temperature == 1:
+        heat = f" and shipped: {worth.count} validation {many} show no need of a temperature"
     return (
         f"On the dotted line it is right as often as it says; bars are what chance may have done with {shown.tested} "
-        f"test {many}. Beyond chance it is off by {before} as trained, by {after} as shipped "
-        f"(temperature {worth.temperature:.2f}, from {worth.count} validation {many}).{doubt}{_part(report, shown)}"
+        f"test {many}. Beyond chance it is off by {before} as trained{heat}.{doubt}{_part(report, shown)}"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graft.captions import called
+from graft.captions import DROPPED, called
 from graft.core import figures
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Epoch, Report, Row
@@ -59,10 +59,11 @@ def ranking(report: Report, shown: Exhibits) -> Figure | None:
     made, axes = figure(0.7 + 0.5 * len(found))
     for place, one in enumerate(found):
         score, error = _size(one.score, report), _unit(report) * one.error
-        colour = ACCENT if one.id == shown.backbone else INK
-        axes.errorbar(score, place, xerr=error, color=colour, marker="o", capsize=3)
-        beside(axes, score + error, place, figures.score(one.score, report.metric))
-        above(axes, place, one.id)
+        colour = ACCENT if one.id == shown.backbone else MUTED if DROPPED in one.note else INK
+        above_it = min(error, 100.0 - score) if figures.is_share(report.metric) else error
+        axes.errorbar(score, place, xerr=[[error], [above_it]], color=colour, marker="o", capsize=3)
+        beside(axes, score + above_it, place, figures.score(one.score, report.metric))
+        above(axes, place, f"{one.id} ({one.note})" if one.note else one.id)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(found) - 0.6, -0.7)

@@ -76,9 +76,11 @@ def _sentences(task: Task, found: Calibration, count: int) -> list[str]:
     right = f", and right on {_share(found.right)} of these" if found.right else ""
     if sure and sure < FEW:
         right = f", and right on {round(found.right[0] * sure)} of these"
+    heat = f", and by {after} at the temperature {found.temperature:.2f} that {found.count} validation {many} chose."
+    if found.temperature == 1:
+        heat = f"; {found.count} validation {many} show no need of a temperature."
     return [
-        f"Beyond what chance does with {count} test {many}, probabilities were off by {before} as trained, and by "
-        f"{after} at the temperature {found.temperature:.2f} that {found.count} validation {many} chose.",
+        f"Beyond what chance does with {count} test {many}, probabilities were off by {before} as trained{heat}",
         f"The sets of labels at {level} hold the truth on {covered}; with exactly one label in its set the "
         f"model is sure of {sure} of them{right}.",
     ]

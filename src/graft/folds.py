@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 import graft
 from graft.adapt import run_key
-from graft.clock import Clock
+from graft.clock import WHOLE, Clock
 from graft.core import home
 from graft.core.errors import TrainingDiverged
 from graft.core.examples import kept_apart
@@ -33,7 +33,6 @@ log = logging.getLogger("graft")
 FOLDS = 5  # of which the test part is one: it is a fifth of what there is
 REPEATS = 2  # of the folds, where the budget allows: they tell how much hangs on who is learned from
 SHARE = 0.5  # of the budget's seconds
-WHOLE = "asking every labelled example, in folds"  # what a firm budget may leave out
 AGAIN = "asking them all a second time"
 SPARED = ("linear_probe", "scratch_small")  # rows that it may leave out of them
 

@@ -60,7 +60,8 @@ def sentence(task: Task, run: Run, report: Report) -> str:
             text += f" If the difference is real, about {figures.number(max(report.enough, count + 1))} would show it."
     if report.ships != "adapted":
         name = SHIPPED.get(report.ships) or f"{take('baselines', report.ships).CALLED} ({report.ships})"
-        text += f" What ships instead is {name}."
+        reached = f", {said(rows[report.ships])} them" if report.ships != report.reference else ""
+        text += f" What ships instead is {name}{reached}."
         if not blank(run):
             more = ": use that." if report.verdict == "negative" else ", which is likelier the better one."
             text = text[:-1] + more

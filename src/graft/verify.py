@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 import graft
 from graft.adapt import adapt, belongs
-from graft.clock import Clock
+from graft.clock import WHOLE, Clock
 from graft.confidence import calibrated
 from graft.core import home
 from graft.core.codec import from_json, to_json
@@ -24,7 +24,7 @@ from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
-from graft.folds import FOLDS, SHARE, WHOLE, distinct, foldable, joined, more, once, over_folds
+from graft.folds import FOLDS, SHARE, distinct, foldable, joined, more, once, over_folds
 from graft.forgetting import forgotten
 from graft.joint import beside, rows_for
 from graft.meter import Meter
@@ -135,7 +135,8 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
     clock.lap("the learning curve")
     report = calibrated(task, report, alone[report.ships])
     clock.lap("the verdict")
-    return replace(report, notes=(*clock.told(), *report.notes), spent=tuple(clock.parts.values()))
+    out, notes, parts = tuple(clock.out), (*clock.told(), *report.notes), tuple(clock.parts.values())
+    return replace(report, left_out=out, notes=notes, spent=parts)
 
 
 def _scratches(
@@ -170,6 +171,8 @@ def _wide(
     try:
         wide = over_folds(task, run, entries, part, budget, ranked(task), told, clock)
         why = "a class would be missing from one, or they would take too long"
+        if not wide and WHOLE in clock.out:  # which says itself that it was left out
+            return None
     except TrainingDiverged as error:
         wide, why = None, f"training diverged in one of them at every seed: {error}"
     if not wide:

@@ -139,7 +139,7 @@ def _known(answer: dict[str, Any]) -> str:
 
 def _answer(answer: dict[str, Any]) -> str:
     if "probability" in answer:
-        doubt = f"; unsure: {' or '.join(answer['set']) or 'none is likely'}" if answer.get("unsure") else ""
+        doubt = f"; unsure: {' or '.join(answer['set']) or 'less sure than usual'}" if answer.get("unsure") else ""
         return f"{answer['input']}: {answer['label']} ({answer['probability']:.3f}{doubt})"
     if "labels" in answer:
         told = ", ".join(f"{label} ({answer['scores'][label]:.3f})" for label in answer["labels"])

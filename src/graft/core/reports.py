@@ -132,6 +132,7 @@ class Report:
     shows: float = 0.0  # the least gain over the reference that a test like this one shows four times in five
     power: dict[str, float] = field(default_factory=dict)  # by points: share of such tests that show so large a gain
     enough: int = 0  # test examples that would show the gain as it is, four times in five; 0: cannot be told
+    left_out: tuple[str, ...] = ()  # what a firm budget had no time for
     folds: int = 0  # over which every labelled example was asked; 0: the test part alone was
     repeats: int = 1  # of the folds
     suspects: tuple[Suspect, ...] = ()  # training examples whose label is worth a second look, the surest first

@@ -17,6 +17,7 @@ COLDEST, HOTTEST = 0.01, 100.0  # temperatures between which one is looked for
 BINS = 10  # of equal mass; fewer where that leaves less than MEMBERS in each
 MEMBERS = 10
 GRID = 201  # calibration errors that are tried, from 0 to 1
+SURELY = 3.841  # the 95 % point of chi² with one degree of freedom
 TIE = 1e-12  # what rounding may part
 
 
@@ -47,6 +48,18 @@ def temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     if slope(1 / HOTTEST) >= 0:
         return HOTTEST
     return 1 / float(brentq(slope, 1 / HOTTEST, 1 / COLDEST)) if slope(1 / COLDEST) > 0 else COLDEST
+
+
+def warranted(logits: ArrayLike, labels: ArrayLike, heat: float) -> bool:
+    """Whether a temperature makes these labels surely likelier than none does: likelihood ratio, at 95 %.
+
+    Shape: logits (n, K), labels (n,).
+    """
+    from scipy.special import log_softmax
+
+    z, y = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
+    plain, cooled = (float(log_softmax(z / by, axis=1)[np.arange(len(y)), y].sum()) for by in (1.0, heat))
+    return 2 * (cooled - plain) > SURELY
 
 
 def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> Array:

@@ -24,7 +24,8 @@ def classes(row: str, val: Said, test: Said) -> Calibration:
     """Of logits (n, K) and class indices (n,): the temperature, sets of labels, and who is answered for."""
     from scipy.special import softmax
 
-    heat = calibration.temperature(*val)
+    found = calibration.temperature(*val)
+    heat = found if calibration.warranted(*val, found) else 1.0  # of few examples it would be a guess
     known, p = softmax(val[0] / heat, axis=1), softmax(np.asarray(test[0], np.float64) / heat, axis=1)
     y, raw = test[1], softmax(np.asarray(test[0], np.float64), axis=1)
     right = (p.argmax(1) == y).astype(np.float64)

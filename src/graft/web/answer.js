@@ -45,7 +45,7 @@ function doubted(answer, model) {
   if (answer.unsure == null) return "";
   const often = model.level ? `In ${percent(model.level)} of such cases` : "Most often";
   if (!answer.unsure) return `The model is sure enough: no other label is likely.`;
-  if (!answer.set.length) return "The model is unsure: none of the labels is likely.";
+  if (!answer.set.length) return "The model is unsure: it is less sure of this label than it usually is of right ones.";
   if (answer.set.length === model.labels.length) return "The model is unsure: it can rule out none of the labels.";
   return `The model is unsure. ${often} the truth is among ${list(answer.set)}.`;
 }
