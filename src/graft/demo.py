@@ -16,7 +16,7 @@ from graft.plan import plan
 from graft.rank import rank
 from graft.transfer import transfer
 
-EACH = 400  # photos of each class: enough for a verdict, few enough for three minutes on two cores
+EACH = 400  # photos of each class: enough for a verdict, few enough for four minutes on two cores
 NEWS, OPENING = {"train": 16, "val": 8, "test": 60}, 500  # articles of each class, and characters of each: few labels
 SOUNDS, BEATS = 240, 300  # sounds; heartbeats
 
@@ -50,7 +50,7 @@ def _photos() -> Demo:
     rows = [(photo, label) for label, found in classes.items() for photo in found[:EACH]]
     new = classes["local"][-1]  # one that is in no part
     nets = ("mobilenet_v3_small", "mobilenet_v2", "efficientnet_lite0", "resnet18")
-    return Demo(_table("cloth.csv", ("path", "label"), rows), str(new), tuple(f"package/{net}" for net in nets), 170)
+    return Demo(_table("cloth.csv", ("path", "label"), rows), str(new), tuple(f"package/{net}" for net in nets), 210)
 
 
 def _news() -> Demo:

@@ -53,7 +53,7 @@ def verify(task: Task, run: Run, budget: Budget = Budget(firm=False), spent: flo
     A firm budget is kept as far as it can be: the run at hand, the baselines, some training from scratch and the rows
     of source data are there in any case. Where time is short, these are left out or shortened, the first of them first:
     the learning curve; asking every example a second time; further seeds; the smaller network; training from scratch;
-    folds. The report says what was left out, and which budget would hold it.
+    folds. The report says what was left out, and what it would have taken.
 
     Args:
         budget: of the whole path; its seconds size the parts. If it is firm, as one that is named is, it is kept.
