@@ -35,6 +35,7 @@ def test_graft_alone_lists_every_command(capsys):
         (("load", "photos", "--strategy", "full"), "`graft load` has no option --strategy. `graft transfer`, "),
         (("load", "photos", "more"), "'more' is one argument more than `graft load` takes. See `graft load --help`."),
         (("rank",), "DATA is missing"),
+        (("export", "model", "--to", "openvino", "out"), "`graft export DATA --format openvino`. See"),
         (("plan", "photos", "--budget", "soon"), "'soon' is not a time above zero such as 90s, 10m or 2h. See"),
     ],
 )
@@ -58,6 +59,12 @@ def test_a_list_has_names_above_its_columns(home, capsys):
 def test_quiet_says_nothing_but_errors(capsys, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "list", lambda a: logging.getLogger("graft").warning("a note"))
     assert [here("list", *words) or capsys.readouterr().err for words in ((), ("--quiet",))] == ["a note\n", ""]
+
+
+def test_an_artifact_where_data_are_wanted_is_told_as_such(home, capsys, tmp_path):
+    assert here("export", colours(tmp_path / "model"), "--format", "openvino", "--out", tmp_path / "out") == 2
+    said = capsys.readouterr().err
+    assert "is an artifact, not labelled data. Name the data that it learned from, as in `graft export DATA" in said
 
 
 def test_a_file_that_is_not_there_is_named_once(capsys, tmp_path):

@@ -38,7 +38,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         command.error(_unknown(left[0], a.command, top.commands))
     if getattr(a, "to", None):
         if a.to[0] != "hf":
-            command.error(f"--to {a.to[0]}: what can be written is hf, such as --to hf DIR")
+            command.error(
+                f"--to {a.to[0]}: what it writes is hf, as in --to hf DIR; other forms stand beside the ONNX file, "
+                "as after `graft export DATA --format openvino`"
+            )
         a.data = a.data or a.out
     a.words = words
     if "data" in a and a.data is None:

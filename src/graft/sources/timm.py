@@ -102,9 +102,9 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
     return _create(name, _size(input), num_classes=0)
 
 
-def classifier(name: str, input: Mapping[str, Any], outputs: int) -> "nn.Module":
+def classifier(name: str, input: Mapping[str, Any], outputs: int, **arguments: Any) -> "nn.Module":
     """The empty network with a classifier of its own, as timm ships it; raises BackboneError where it has none."""
-    return _create(name, _size(input), num_classes=outputs)
+    return _create(name, _size(input), num_classes=outputs, **arguments)
 
 
 def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tensor]":
