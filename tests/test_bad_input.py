@@ -256,7 +256,11 @@ def test_a_seed_below_zero(home, folder):
 
 def test_a_place_that_cannot_be_written_is_said_first(home, folder, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(ran("transfer", folder, "--out", tmp_path / "file" / "model"), "cannot be written", "--out")
+    for place in (tmp_path / "file" / "model", "/proc/model"):  # root may write into /proc, which takes nothing
+        for command in (("transfer", folder), ("verify", folder), ("demo",)):
+            done = ran(*command, "--out", place)
+            refused(done, f"{place} cannot be written", "Choose another --out.")
+            assert done.stderr.count("\n") == 1
 
 
 def test_a_task_that_is_no_text(home, tmp_path):

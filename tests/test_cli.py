@@ -64,7 +64,7 @@ def test_quiet_says_nothing_but_errors(capsys, monkeypatch):
 def test_an_artifact_where_data_are_wanted_is_told_as_such(home, capsys, tmp_path):
     assert here("export", colours(tmp_path / "model"), "--format", "openvino", "--out", tmp_path / "out") == 2
     said = capsys.readouterr().err
-    assert "is an artifact, not labelled data. Name the data that it learned from, as in `graft export DATA" in said
+    assert "is an artifact. Name the data it learned from: `graft export DATA --out" in said
 
 
 def test_a_file_that_is_not_there_is_named_once(capsys, tmp_path):

@@ -61,6 +61,7 @@ PATH = (
     "occlusion",
     "export",
     "merge",
+    "twins",
     "hf",
     "examined",
     "exhibits",

@@ -101,16 +101,16 @@ def test_torchvisions_networks_are_timms_under_its_names(name):
     import torch
 
     from graft.core.shelf import take
-    from graft.hf import _arguments, _renamed, _twin
+    from graft.twins import arguments, renamed, twin
 
-    twin, net = _twin(graft.find(f"package/{name}"))
+    name, net = twin(graft.find(f"package/{name}"))
     torch.manual_seed(0)
     for one in net.modules():
         if isinstance(one, torch.nn.BatchNorm2d):  # so small that another epsilon shows
             one.running_var.uniform_(0.01, 0.1)
             one.weight.data.fill_(0.1)
-    theirs = take("sources", "timm").classifier(twin, {"size": [64, 64]}, 0, **_arguments(net))
-    theirs.load_state_dict(_renamed(net.state_dict(), net, theirs.state_dict()))
+    theirs = take("sources", "timm").classifier(name, {"size": [64, 64]}, 0, **arguments(net))
+    theirs.load_state_dict(renamed(net.state_dict(), net, theirs.state_dict()))
     some = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
         right = net(some)
@@ -118,10 +118,10 @@ def test_torchvisions_networks_are_timms_under_its_names(name):
 
 
 def test_a_part_of_a_network_that_timm_ships_whole_is_refused_as_such():
-    from graft.hf import _twin
+    from graft.twins import twin
 
     with pytest.raises(graft.PlanError, match=r"such as package/vgg16, which is torchvision's vgg16\.features\. Its"):
-        _twin(graft.find("package/vgg16"))
+        twin(graft.find("package/vgg16"))
 
 
 def test_what_no_other_library_has_is_refused_by_the_name_that_was_given(home, photos, tmp_path):

@@ -89,8 +89,11 @@ def _adapt(a: argparse.Namespace) -> None:
 
 
 def _verify(a: argparse.Namespace) -> None:
+    from graft.export import writable
     from graft.verify import verify
 
+    if a.out:
+        writable(a.out)
     task = asked.task(a)
     run, spent = asked.run(a, task)
     report = verify(task, run, asked.budget(a), spent)

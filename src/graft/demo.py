@@ -11,6 +11,7 @@ from graft.core import home
 from graft.core.nouns import Artifact, Budget
 from graft.data import toys
 from graft.data.archives import unpacked
+from graft.export import check_out
 from graft.load import load
 from graft.plan import plan
 from graft.rank import rank
@@ -36,6 +37,7 @@ def demo(modality: str = "image", out: str = "artifact", seed: int = 0) -> tuple
     Raises:
         DataError: the data cannot be fetched.
     """
+    check_out(out)  # before anything is fetched
     one: Demo = DEMOS[modality]()
     budget = Budget(seconds=one.seconds)
     artifact = transfer(one.data, out=out, backbones=one.backbones, budget=budget, modality=modality, seed=seed)

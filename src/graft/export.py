@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -198,13 +199,19 @@ def check_out(out: str | os.PathLike[str]) -> None:
     place = Path(out)
     if place.exists() and not place.is_dir():
         raise DataError(f"{place} exists and is no folder. Choose another --out.")
-    above = next((one for one in Path(os.path.realpath(place)).parents if one.exists()), place)
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise DataError(
-            f"{place} cannot be written: {above} is no folder that you may write into. Choose another --out."
-        )
+    writable(place)
     if place.exists() and not (place / "card.json").is_file() and any(place.iterdir()):
         raise DataError(f"{place} exists and holds something other than an artifact. Choose another --out.")
+
+
+def writable(place: str | os.PathLike[str]) -> None:
+    """Refuse a folder that cannot be written, by making another beside it: a right to write does not tell of /proc."""
+    above = next(one for one in Path(os.path.realpath(place)).parents if one.exists())
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=above, prefix=".graft."))
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise DataError(f"{place} cannot be written: {above} takes no folder ({why}). Choose another --out.") from None
 
 
 def _baseline(name: str, state_key: str, draft: Path) -> dict[str, Any]:

@@ -24,14 +24,9 @@ from graft.core.shelf import take
 from graft.data.batches import unstacked
 from graft.parity import TOLERANCE
 from graft.predict import Predictor
+from graft.twins import INSTEAD, arguments, renamed, twin
 
 ASKED = 7  # random examples that both are asked
-INSTEAD = "Its model.onnx runs anywhere without graft, too."
-TWINS = {  # timm's names of networks that torchvision calls otherwise; a network of one name is looked for by it
-    "mobilenet_v2": "mobilenetv2_100",
-    "mobilenet_v3_small": "mobilenetv3_small_100",
-    "mobilenet_v3_large": "mobilenetv3_large_100",
-}
 
 # What the fresh processes run: the library alone, on prepared examples; and what a person writes to use the folder.
 TIMM = """
@@ -154,20 +149,20 @@ def _timm(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, plac
     import timm
     from torch import nn
 
-    ours, (name, net) = _body(predictor), _twin(backbone)
-    arguments = _arguments(net)
-    model: Any = take("sources", "timm").classifier(name, backbone.input, len(predictor.labels), **arguments)
+    ours, (name, net) = _body(predictor), twin(backbone)
+    otherwise = arguments(net)
+    model: Any = take("sources", "timm").classifier(name, backbone.input, len(predictor.labels), **otherwise)
     last = model.get_classifier()
     if not isinstance(last, nn.Linear) or last.weight.shape != weight.shape:
         raise PlanError(f"timm's {name} ends in more than a linear layer, which the head is not. {INSTEAD}")
     last.weight.data, last.bias.data = weight, bias
     own = {at for at, one in model.named_modules() if one is last}
     body = {at: value for at, value in model.state_dict().items() if at.rpartition(".")[0] not in own}
-    if set(body) != set(ours) and (ours := _renamed(ours, net, body)) is None:
+    if not (named := ours if set(body) == set(ours) else renamed(ours, net, body)):
         raise PlanError(f"timm's {name} is built otherwise than {backbone.id}. {INSTEAD}")
-    model.load_state_dict(ours, strict=False)
+    model.load_state_dict(named, strict=False)
     if model.pretrained_cfg.get("fixed_input_size"):
-        arguments["img_size"] = backbone.input["size"]
+        otherwise["img_size"] = backbone.input["size"]
     input = backbone.input
     facts: dict[str, Any] = {
         "input_size": [3, *input["size"]],
@@ -179,39 +174,7 @@ def _timm(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, plac
         "label_names": [*predictor.labels],
     }
     config = {**about, **_named([*predictor.labels])}
-    timm.models.save_for_hf(model, str(place), config, arguments or None, safe_serialization=True)
-
-
-def _twin(backbone: Backbone) -> tuple[str, Any]:
-    """What timm calls the network, and torchvision's own, empty, where it is torchvision's."""
-    import timm
-
-    library, _, name = backbone.architecture.partition("/")
-    twin = TWINS.get(name, name) if library == "torchvision" else name
-    if library not in ("timm", "torchvision") or "." in twin or not timm.is_model(twin):
-        part = f", which is {library}'s {name}" if library == "torchvision" else ""
-        raise PlanError(f"timm has no network such as {backbone.id}{part}. {INSTEAD} package/resnet18 it has, say.")
-    return twin, take("sources", library).build(name, backbone.input) if library == "torchvision" else None
-
-
-def _arguments(net: Any) -> dict[str, Any]:
-    """What timm is to build otherwise than it would, to build what torchvision has: the epsilon of the batch norms."""
-    eps = {one.eps for one in net.modules() if "BatchNorm" in type(one).__name__} if net else set()
-    return {"bn_eps": eps.pop()} if len(eps) == 1 and eps != {1e-5} else {}  # timm's own, if it is not told
-
-
-def _renamed(ours: dict[str, Any], net: Any, body: Mapping[str, Any]) -> dict[str, Any] | None:
-    """torchvision's weights under timm's names, where both hold the same layers in the same order; else None.
-
-    A linear layer is a convolution of one pixel, so ones in a shape do not matter.
-    """
-    order = [*net.state_dict()] if net else []
-    sides = [
-        [[n for n in value.shape if n > 1] for value in side] for side in ([ours[at] for at in order], body.values())
-    ]
-    if set(order) != set(ours) or sides[0] != sides[1]:
-        return None
-    return {to: ours[at].reshape(value.shape) for at, (to, value) in zip(order, body.items(), strict=True)}
+    timm.models.save_for_hf(model, str(place), config, otherwise or None, safe_serialization=True)
 
 
 def _transformers(predictor: Predictor, backbone: Backbone, weight: Any, bias: Any, place: Path) -> None:

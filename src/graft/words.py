@@ -1,5 +1,6 @@
 """Nouns in words, for a person at a terminal."""
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,7 +124,9 @@ def artifact(artifact: Artifact, example: str = "") -> str:
         for group in artifact.groups
     )
     use = f"graft predict {artifact.path} {shlex.quote(example)}" if example else artifact.predict
-    return f"{artifact.sentence}\n\n{found}{artifact.path} holds the model ({files}). Use it:\n  {use}"
+    page = os.path.join(artifact.path, "report.html")
+    shown = f"\nOpen {page} to see what was shown." if os.path.isfile(page) else ""
+    return f"{artifact.sentence}\n\n{found}{artifact.path} holds the model ({files}). Use it:\n  {use}{shown}"
 
 
 def answer(answer: dict[str, Any]) -> str:
