@@ -471,9 +471,10 @@ def test_rows_that_are_handed_over(lab: Path) -> None:
         np.testing.assert_array_equal(vector.decode(vector.given(numbers, plain), plain).values, [1, 2.5])
     for value, says in (
         ({"Age": 63, "crp": 5}, "no column 'Age'. Did you mean age"),
-        ({"weight": 63}, "None of the columns is there"),
+        ({"weight": 63}, "A row has 3 columns, and this one lacks 3: age, crp, sex. Give them, or null"),
+        ({"crp": 5}, "lacks 2: age, sex"),
         ([1, 2, 3], "values by column"),
-        ("crp 5", "no JSON"),
+        ("crp 5", """no JSON of a row, such as '{"age": 1, "crp": 1, "sex": "f"}'"""),
         (17, "values by column"),
     ):
         with pytest.raises(DataError, match=says):

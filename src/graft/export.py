@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -70,8 +71,14 @@ def export(
         path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence,
         labels=tuple(card["labels"]), groups=_found(task, row),
         files={**card["files"], "card.json": file_sha256(place / "card.json")}, parity=card["parity"],
-        predict=f"graft predict {out} {take('modalities', task.modality).WORD[0].upper()}",
+        predict=f"graft predict {out} {_example(task)}",
     )  # fmt: skip
+
+
+def _example(task: Task) -> str:
+    """What stands for an example in a command."""
+    modality = take("modalities", task.modality)
+    return shlex.quote(task.train.items[0]) if getattr(modality, "CALLED", False) else modality.WORD[0].upper()
 
 
 def _standing(place: Path, made: str) -> Card | None:

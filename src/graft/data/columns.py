@@ -1,5 +1,6 @@
 """Tables as files hold them: their rows, and which columns are labels, parts and groups."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -184,6 +185,30 @@ def named(place: Path, columns: Sequence[str], asked: str | None, usual: Sequenc
 def shown(columns: Sequence[str], most: int = 20) -> str:
     """Column names for a sentence."""
     return ", ".join(columns[:most]) + (f" and {len(columns) - most} more" if len(columns) > most else "")
+
+
+def cells(given: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """Of a row that was handed over the columns that are wanted; some may be absent, as if there were no value.
+
+    Raises:
+        DataError: a column is misspelt, or most are absent.
+    """
+    lacking, strange = [c for c in wanted if c not in given], [str(c) for c in given if c not in wanted]
+    if hints := [f"{c!r}.{hint}" for c in strange if (hint := nearest(c, lacking))]:
+        raise DataError(f"A row has no column {hints[0]}")
+    if 2 * len(lacking) > len(wanted):
+        raise DataError(
+            f"A row has {len(wanted)} columns, and this one lacks {len(lacking)}: {shown(lacking)}. Give them, or null "
+            "where a value is not known."
+        )
+    return {c: given[c] for c in wanted if c in given}
+
+
+def row(columns: Sequence[str], categories: Mapping[str, Sequence[str]]) -> str:
+    """How a row is written at a terminal, by its first columns."""
+    values = dict.fromkeys(columns, 1) | {name: levels[0] for name, levels in categories.items()}
+    few = dict(list(values.items())[:3])
+    return f"'{json.dumps(few, ensure_ascii=False)[:-1]}{', …' if len(values) > len(few) else ''}}}'"
 
 
 @lru_cache(maxsize=16)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.core.codec import from_dict, to_dict
-from graft.core.errors import BackboneError, DataError, PlanError, nearest
+from graft.core.errors import BackboneError, DataError, PlanError
 from graft.data import batches, hiding, layout, survey, tables
-from graft.data.columns import places, shown
+from graft.data.columns import cells, places, row, shown
 from graft.data.numbers import MISSING, evenly, numbers, robust
 
 if TYPE_CHECKING:
@@ -29,7 +29,11 @@ SUFFIXES: tuple[str, ...] = ()  # no file is one example: each row of a table is
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npz", ".npy")
 VERSION = "1"  # of what decode, prepare and vary compute
 RAGGED, ROWS, VIEWS, GROUPED = False, 256, (4, 2), layout.PEOPLE
-INLINE, FLAT = TABLES, True  # a text is a row, in JSON, unless it names a table; an array of two axes is several rows
+CALLED, INLINE, FLAT = (
+    True,
+    TABLES,
+    True,
+)  # a text is a row, in JSON, unless it names a table; an array of two axes is several rows
 pieces = hiding.cells
 claims = survey.claims  # whether a table's rows hold such examples
 CLIP = 8.0  # spreads from the middle, beyond which more is no more: a slip of the pen must not outshout the rest
@@ -135,10 +139,11 @@ def given(value: Any, reading: Reading) -> bytes:
     """A row that was handed over: values by column, as a mapping or JSON; or all the numbers in order.
 
     Raises:
-        DataError: it is no row, or names columns that there are not while lacking such.
+        DataError: it is no row, names columns that there are not while lacking such, or lacks most of them.
     """
     if isinstance(value, str) and not value.lstrip().startswith(("{", "[")):
-        raise DataError(f"{value[:200]} names no table that is there, and is no JSON of a row: its values by column.")
+        such = row(reading.columns, reading.categories)
+        raise DataError(f"{value[:200]} names no table that is there, and is no JSON of a row, such as {such}.")
     if isinstance(value, (bytes, str)):
         value = _json(value)
     wanted = (*reading.columns, *reading.categories)
@@ -147,12 +152,7 @@ def given(value: Any, reading: Reading) -> bytes:
     if not isinstance(value, Mapping):
         order = "" if reading.categories else f", or those {len(wanted)} numbers in their order"
         raise DataError(f"A row is its values by column, {shown(wanted, 5)}{order}; not {str(value)[:80]}")
-    lacking, strange = [c for c in wanted if c not in value], [str(c) for c in value if c not in wanted]
-    if hints := [f"{c!r}.{hint}" for c in strange if (hint := nearest(c, lacking))]:
-        raise DataError(f"A row has no column {hints[0]}")
-    if len(lacking) == len(wanted):
-        raise DataError(f"None of the columns is there; a row has {shown(wanted)}.")
-    return tables.canonical({c: value[c] for c in wanted if c in value})
+    return tables.canonical(cells(value, wanted))
 
 
 def look(raw: bytes, reading: Reading) -> Look:
