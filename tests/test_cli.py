@@ -2,9 +2,12 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 
+import graft
 from command import here
 from graft import cli
 from graft.arguments import parser
@@ -30,7 +33,7 @@ def test_graft_alone_lists_every_command(capsys):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("transfr", "photos"), "graft: there is no command 'transfr'. Did you mean transfer"),
+        (("transfr", "photos"), "graft: there is no command 'transfr'. Did you mean transfer? See"),
         (("rank", "photos", "--bakbone=x"), "`graft rank` has no option --bakbone. Did you mean --backbone"),
         (("load", "photos", "--strategy", "full"), "`graft load` has no option --strategy. `graft transfer`, "),
         (("load", "photos", "more"), "'more' is one argument more than `graft load` takes. See `graft load --help`."),
@@ -59,6 +62,40 @@ def test_a_list_has_names_above_its_columns(home, capsys):
 def test_quiet_says_nothing_but_errors(capsys, monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "list", lambda a: logging.getLogger("graft").warning("a note"))
     assert [here("list", *words) or capsys.readouterr().err for words in ((), ("--quiet",))] == ["a note\n", ""]
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "says"),
+    [
+        (["note,topic", "{} is a long note,x"], ["--label", "species"], "no column 'species'. It has: note, topic."),
+        (["note", "{} is a long note"], [], "It has: note. Add a column that says it, and name it with --label."),
+    ],
+)
+def test_a_table_without_its_labels_is_told_with_all_that_it_has(home, capsys, tmp_path, rows, asked, says):
+    (tmp_path / "table.csv").write_text("\n".join([rows[0], *map(rows[1].format, "abcdefghij")]))
+    assert here("load", tmp_path / "table.csv", *asked) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_bars_part_columns(home, tmp_path):
+    (tmp_path / "t.csv").write_text("a|b|kind\n" + "".join(f"{i}|{i % 7}|{'xy'[i % 2]}\n" for i in range(40)))
+    assert graft.load(tmp_path / "t.csv").reading["columns"] == ["a", "b"]
+
+
+def test_without_torch_it_is_said_what_is_lacking(home, photos):
+    code = (
+        "import sys; sys.modules['torch'] = None; from graft.cli import main; sys.exit(main(['rank', *sys.argv[1:]]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, photos, "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("graft: `graft rank` needs torch, which is not installed here. Install graft")
+
+
+def test_what_is_nowhere_is_told_with_what_to_name(home, capsys):
+    assert here("load", "nosuch") == 2
+    assert capsys.readouterr().err == (
+        "graft: There is no nosuch. Name a folder with one folder per class, or a table.\n"
+    )
 
 
 def test_an_artifact_where_data_are_wanted_is_told_as_such(home, capsys, tmp_path):

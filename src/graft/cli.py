@@ -35,6 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os._exit(130)  # threads of libraries that still work may abort an orderly end; what is on disk is whole anyway
     except BrokenPipeError:  # the reader of our output has gone: `graft list backbones | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ModuleNotFoundError as error:
+        print(
+            f"graft: `graft {arguments.command}` needs {error.name}, which is not installed here. Install graft with "
+            "all that it depends on, as its README says; only answering with a finished model does without.",
+            file=sys.stderr,
+        )
+        return 2
     except Exception as error:
         if os.environ.get("GRAFT_DEBUG"):
             raise

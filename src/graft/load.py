@@ -216,7 +216,7 @@ def _table(place: Path) -> Path | None:
     """The table that shows what the data are: the only one, that of the training part, a file of arrays; else None."""
     if place.is_file() and place.suffix.lower() not in TABLES:
         return place if place.suffix.lower() in ARRAYS else None
-    if (one := only_table(place)) or place.is_file():
+    if (one := only_table(place, " Name a folder with one folder per class, or a table.")) or place.is_file():
         return one
     tables = {entry.stem.lower(): entry for entry in entries(place) if entry.suffix.lower() in (*TABLES, *ARRAYS)}
     return next((tables[name] for name in ("train", "training", "x") if name in tables), None)

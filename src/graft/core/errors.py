@@ -47,6 +47,9 @@ def nearest(word: str, known: Iterable[str], *, say: str = "Did you mean") -> st
     """The names closest to a misspelt one, as the end of an error message (empty when nothing is close)."""
     pool = list(known)
     lower = {name.lower(): name for name in pool}
-    close = [lower[found] for found in difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.5)]
-    close += [name for name in pool if word and word.lower() in name.lower() and name not in close][: 3 - len(close)]
+    near = difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.8)  # beside these the others are not meant
+    close = [lower[found] for found in near or difflib.get_close_matches(word.lower(), lower, n=3, cutoff=0.5)]
+    if not near:
+        more = [name for name in pool if word and word.lower() in name.lower() and name not in close]
+        close += more[: 3 - len(close)]
     return f" {say} {' or '.join(close)}?" if close else ""

@@ -76,7 +76,12 @@ def roles(
     told = {part, group, *str(asked.get("label") or "").split(",")}
     time = _time(place, rows, [c for c in columns if c not in told], asked.get("time"))
     device = named(place, [c for c in columns if c not in (*told, time)], None, DEVICES)
-    names = _labels(place, rows, [c for c in columns if c not in (part, group, time)], asked.get("label"))
+    label, every = asked.get("label"), [column for column in rows[0] if column is not None]
+    if label in taken:
+        raise DataError(f"The column {label!r} of {place} holds the examples themselves: another one holds the labels.")
+    if label and label not in every and "," not in label:
+        named(place, every, label, ())  # says what there is
+    names = _labels(place, rows, [c for c in columns if c not in (part, group, time)], label)
     return Roles(names, part, group, time, None if device in names else device)
 
 
@@ -139,7 +144,10 @@ def _labels(
     if len(columns) == 1:
         return (columns[0],)
     if not columns:
-        raise DataError(f"{place} has no column of labels: what is to be learned stands nowhere.")
+        raise DataError(
+            f"{place} has no column of labels: what is to be learned stands nowhere. It has: {shown(list(rows[0]))}. "
+            "Add a column that says it, and name it with --label."
+        )
     if len(kinds := [column for column in columns if _kinds(rows, column)]) == 1:
         return (kinds[0],)
     if sum(map(unnamed, columns)) > len(columns) / 2:

@@ -81,11 +81,11 @@ def files(
     return classes(place, suffixes, grouped if nested else ())
 
 
-def only_table(place: Path) -> Path | None:
+def only_table(place: Path, instead: str = "") -> Path | None:
     """The table that a path means: itself, or the only one in a folder without folders; None: class folders.
 
     Raises:
-        DataError: there is nothing, or a file that is no table.
+        DataError: there is nothing, or a file that is no table; `instead` is said where nothing is called alike.
     """
     if place.is_file():
         if place.suffix.lower() not in TABLES:
@@ -94,7 +94,7 @@ def only_table(place: Path) -> Path | None:
     if not place.is_dir():
         beside = list(place.parent.iterdir()) if place.parent.is_dir() else []
         known = [str(entry) for entry in beside if entry.is_dir() or entry.suffix.lower() in TABLES]
-        raise DataError(f"There is no {place}.{nearest(str(place), known)}")
+        raise DataError(f"There is no {place}.{nearest(str(place), known) or instead}")
     tables = [entry for entry in entries(place) if entry.suffix.lower() in TABLES]
     folders = any(entry.is_dir() for entry in entries(place))
     return tables[0] if len(tables) == 1 and not folders else None

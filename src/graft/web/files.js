@@ -53,9 +53,9 @@ async function walk(entry) {
   return (await Promise.all(inside.map(walk))).flat();
 }
 
-/** The rows of a table in text, by column: commas, semicolons or tabs, quotes doubled within quotes. */
+/** The rows of a table in text, by column: commas, semicolons, tabs or bars, quotes doubled within quotes. */
 export function rows(text) {
-  const mark = [",", ";", "\t"].map((one) => [text.split("\n", 1)[0].split(one).length, one]).sort((a, b) => b[0] - a[0])[0][1];
+  const mark = [",", ";", "\t", "|"].map((one) => [text.split("\n", 1)[0].split(one).length, one]).sort((a, b) => b[0] - a[0])[0][1];
   const table = [[""]];
   let quoted = false;
   for (let at = 0; at < text.length; at++) {
