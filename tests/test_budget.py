@@ -77,7 +77,9 @@ def test_where_there_is_time_nothing_is_left_out(task: Task, run: Run, trained: 
     assert not any("Left out" in note for note in (*firm.notes, *free.notes))
     for number in range(2, 6):
         assert re.search(rf"fold {number} of 5: scratch; the folds have about \d+ s to go", caplog.text)
-    assert "scratch: rate 2 of 3" in caplog.text
+    assert re.search(r"scratch: learning rate 2 of 3, \S+: validation 0", caplog.text)
+    assert re.search(r"trivial: always giving the same answer, to compare with", caplog.text)
+    assert "epoch" not in caplog.text  # of which there are hundreds
     parts = {one.name: one.seconds for one in firm.spent}
     assert {"the baselines", "training from scratch", "folds", "the learning curve"} <= set(parts)
     assert sum(parts.values()) == pytest.approx(took, rel=0.1)

@@ -79,6 +79,6 @@ def test_regret_is_told_in_points_and_static_is_said_to_win(chosen: float, stati
     best = Evidence(Backbone("a", accuracy=70.0), {"probe": 0.9}, n_used=200)
     listed = Evidence(Backbone("b", accuracy=75.0), {"probe": 0.9 - static}, n_used=200)
     said = " ".join(_lost({"chosen": chosen, "static": static, "random": 0.1}, listed, best, "accuracy"))
-    assert "a blind one 10.0 points" in said
+    assert "a choice at random 10.0 points" in said
     assert "(b with 75.0 %)" in said
     assert said.endswith(says)

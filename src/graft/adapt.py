@@ -17,7 +17,7 @@ from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import boundary
 from graft.core.errors import GraftError, PlanError
-from graft.core.events import tell
+from graft.core.events import say, tell
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Cost, Epoch, Form, Part, Phase, Plan, Run, Task
@@ -135,7 +135,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
     head = take("heads", task.head)
     head.start(chain.network.head, raw_train.targets)
     history, untrained = list(at.history), set(at.untrained)
-    log.info("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)
+    say("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)
     tell("training", strategy=plan.strategy, backbone=plan.backbone.id, seed=seed, pretrained=plan.pretrained)
     form, written = form_here(plan.form), time.monotonic()
     for index, phase in enumerate(plan.phases):
@@ -144,10 +144,10 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
         if phase.adapter:
             kind, make = take("adapters", phase.adapter), function("adapters", phase.adapter)
             if left := insert(chain, kind.fits, make, phase.train, hash_seed(seed, index)):
-                log.info("%d layers take no %s: %s", len(left), phase.adapter, ", ".join(left[:5]))
+                say("%d layers take no %s: %s", len(left), phase.adapter, ", ".join(left[:5]))
         if saved and index == at.phase:
             chain.network.load_state_dict(saved.now)
-            log.info("resuming at phase %d, epoch %d", at.phase, at.epoch + 1)
+            say("resuming at phase %d, epoch %d", at.phase, at.epoch + 1)
         first = chain.freeze(phase.train)
         prefix, rest = chain.split(form=form)
         if prefix and phase.stored:
@@ -155,7 +155,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
         train = features(prefix, raw_train, max(1, phase.views), stored=phase.stored)
         val = features(prefix, raw_val, stored=phase.stored)
         aim = objective(task, plan, phase, prefix, rest, raw_train, train, seed)
-        log.info("phase %d: %s learns, %d of %d stages frozen", index, ", ".join(phase.train), first, len(chain.stages))
+        say("phase %d: %s learns, %d of %d stages frozen", index, ", ".join(phase.train), first, len(chain.stages))
         if phase.solver == "exact":
             history.append(_solve(chain, rest, train, val, aim, phase, index, task))
             continue
@@ -290,10 +290,10 @@ def _tuned(
         held.see(epoch, moving, last)
         if epoch.epoch:
             words = (epoch.phase, epoch.epoch, epoch.loss, epoch.val_score)
-            log.info("phase %d epoch %d: loss %.3f, validation %.3f", *words)
+            say("phase %d epoch %d: loss %.3f, validation %.3f", *words)
             tell("epoch", phase=epoch.phase, epoch=epoch.epoch, loss=epoch.loss, score=epoch.val_score)
         elif epoch.val_score == epoch.val_score:  # a contrastive phase has none yet
-            log.info("phase %d before its first step: validation %.3f", epoch.phase, epoch.val_score)
+            say("phase %d before its first step: validation %.3f", epoch.phase, epoch.val_score)
         yield epoch
     with torch.no_grad():
         for name, tensor in moving.items():

@@ -247,7 +247,8 @@ def _report_progress(a: argparse.Namespace) -> None:
     logger = logging.getLogger("graft")
     logger.addHandler(handler)
     logger.propagate = False
-    logger.setLevel(logging.ERROR if a.quiet else logging.INFO)
+    loud = logging.DEBUG if os.environ.get("GRAFT_DEBUG") else logging.INFO
+    logger.setLevel(logging.ERROR if a.quiet else loud)
     if a.quiet:
         os.environ["TQDM_DISABLE"] = "1"
     elif not sys.stderr.isatty():  # in a log, a line now and then

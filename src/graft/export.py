@@ -78,7 +78,7 @@ def export(
 def _example(task: Task) -> str:
     """What stands for an example in a command."""
     modality = take("modalities", task.modality)
-    return shlex.quote(task.train.items[0]) if getattr(modality, "CALLED", False) else modality.WORD[0].upper()
+    return shlex.quote(task.train.items[0]) if getattr(modality, "BY_PLACE", False) else modality.WORD[0].upper()
 
 
 def _standing(place: Path, made: str) -> Card | None:

@@ -95,13 +95,17 @@ def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], numbers
     """What was chosen, beside what the others reached."""
     each = " and ".join(figures.plain(run.score, metric) for run in runs)
     each_share = zip(shares, numbers, strict=True)
-    parts = [f"{100 * share:.0f} % of way {at + 1}" for share, at in each_share if share]
+    parts = [f"{100 * share:.0f} % of the {_which(at + 1)}" for share, at in each_share if share]
     kept = " and ".join(parts) if len(parts) > 1 else parts[0].removeprefix("100 % of ")
     rule = "; any but the last must be a standard error better" if plan.choice == "sure" else ""
     return (
         f"The plan was carried out in {len(runs)} ways, which reach {each}; {kept} was kept by validation "
         f"({figures.plain(score, metric)}{rule})."
     )
+
+
+def _which(number: int) -> str:
+    return ("first", "second", "third")[number - 1] if number < 4 else f"{number}th"
 
 
 def _sum(costs: Sequence[Cost]) -> Cost:

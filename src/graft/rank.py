@@ -284,7 +284,7 @@ def _lost(regret: dict[str, float], static: Evidence | None, top: Evidence, metr
     def shown(name: str) -> str:
         return figures.gain(regret[name], metric) + figures.points(metric)
 
-    text = f"Beside the best probe, {top.backbone.id}'s, this choice loses {shown('chosen')}, a blind one"
+    text = f"Beside the best probe, {top.backbone.id}'s, this choice loses {shown('chosen')}, a choice at random"
     text += f" {shown('random')}"
     if static is None:
         return [f"{text}."]

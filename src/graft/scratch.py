@@ -118,7 +118,8 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
     name, backbone, rates, size = net.name, net.backbone, RATES[1:2] if short else sweep(trials), batch(task)
     room = max(seconds - OPENING * (1 + len(rates)), seconds / 2)
     total = max(FEWEST, room / (size * net.each(task)))
-    log.info("%s: about %d steps in %.0f s", name, total, max(seconds, total * size * net.each(task)))
+    called, some = name.replace("_", " "), max(seconds, total * size * net.each(task))
+    log.info("%s: the network from random weights, to compare with, about %d steps in %.0f s", called, total, some)
     kept = 0 if views(task) else 1  # fresh views in every epoch, where variants teach
 
     def planned(rate: float, steps: float) -> Plan:
@@ -133,12 +134,14 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
     tried: dict[float, float] = {}
     notes: list[str] = []
     for number, rate in enumerate(rates if len(rates) > 1 else ()):
-        log.info("%s: rate %d of %d", name, number + 1, len(rates))
+        which = f"{called}: learning rate {number + 1} of {len(rates)}, {rate:g}"
         try:
             runs.append(adapt(task, planned(rate, TRIALS / len(rates) * total), run.seed))
             tried[rate] = runs[-1].score
+            log.info("%s: validation %s", which, figures.plain(tried[rate], task.metric))
         except TrainingDiverged as error:
             notes.append(f"From scratch, the rate {rate:g} diverged: {error}")
+            log.info("%s: diverged", which)
     best, share = max(tried, key=tried.__getitem__, default=min(rates)), 1 - TRIALS if len(rates) > 1 else 1.0
     train = adapt if short else reseeded  # of so few steps no other seed makes more
     try:
@@ -149,6 +152,7 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
             made = _untrained(name, task, run, test, backbone, budget=seconds, trials=len(rates), state="diverged")
             return replace(made, notes=tuple(notes))
         final, share = runs.pop(list(tried).index(best)), TRIALS / len(rates)  # the trial itself had held
+    log.info("%s: at the rate %g, validation %s", called, best, figures.plain(final.score, task.metric))
     tried = tried or {best: final.score}
     spent = [one.cost for one in (*runs, final)]
     cost = Cost(seconds=sum(each.seconds for each in spent), cpu_seconds=sum(each.cpu_seconds for each in spent))

@@ -19,6 +19,7 @@ from graft.adapt import adapt
 from graft.core import figures, home
 from graft.core.costs import boundary, stages
 from graft.core.errors import PlanError, TrainingDiverged
+from graft.core.events import aside
 from graft.core.keys import key
 from graft.core.nouns import Budget, Epoch, Evidence, Phase, Plan, Run, Task
 from graft.core.phases import share
@@ -73,7 +74,8 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
                 if study.trials[number].state.name == "PRUNED":
                     continue
                 try:
-                    runs.append(adapt(task, drawn(task, evidence, asked, one), seed, _watch(optuna, study, number)))
+                    with aside():
+                        runs.append(adapt(task, drawn(task, evidence, asked, one), seed, _watch(optuna, study, number)))
                 except optuna.TrialPruned as stopped:
                     log.info("trial %d of %d: %s, %s", number + 1, trials, _said(asked), stopped)
                     study.tell(number, state=optuna.trial.TrialState.PRUNED)

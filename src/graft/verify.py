@@ -17,6 +17,7 @@ from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING
 from graft.core.errors import DataError, TrainingDiverged
+from graft.core.events import aside
 from graft.core.examples import kept_apart
 from graft.core.keys import key
 from graft.core.nouns import Budget, Cost, Part, Plan, Report, Row, Run, Task
@@ -76,7 +77,8 @@ def verify(task: Task, run: Run, budget: Budget = Budget(firm=False), spent: flo
     )
     if (kept := home.recall("verify", name, Report)) and not all(_there(row) for row in kept.rows):
         home.forget("verify", name)  # `graft cache --clear runs` took what it says can be shipped
-    return home.remember("verify", name, Report, lambda: _verify(task, run, budget, Clock(budget, spent)))
+    with aside():
+        return home.remember("verify", name, Report, lambda: _verify(task, run, budget, Clock(budget, spent)))
 
 
 def _there(row: Row) -> bool:
@@ -103,6 +105,7 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
     others += _scratches(task, run, test, net, budget, clock, ahead, 1 + several)
     clock.lap("training from scratch")
     if any(phase.solver != "exact" for phase in run.plan.every):
+        log.info("linear probe: the head alone, to compare with")
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))
     if len(task.source) and not taught:
@@ -224,6 +227,7 @@ def _baseline(name: str, task: Task, test: Test) -> Entry:
     state_key = key("baseline", graft.__version__, name, task.key)
     place = home.folder("runs", state_key) / "weights.safetensors"
     if not place.is_file():
+        log.info("%s: %s, to compare with", name, method.CALLED)
         state = {at: np.ascontiguousarray(array) for at, array in fitted(name, task).items()}  # written as it lies
         with home.placed(place) as draft:
             save_file(state, draft, metadata={"cost": to_json(meter.cost())})
