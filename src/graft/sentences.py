@@ -148,8 +148,8 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
     for row in report.rows:
         if row.state == "unfinished":
             found.append(
-                f"{row.name.replace('_', ' ').capitalize()} had {row.cost.seconds:.0f} s and was still learning: the gain "
-                "over it is an upper bound, and it was not used alone to call the transfer positive."
+                f"{row.name.replace('_', ' ').capitalize()} had {row.cost.seconds:.0f} s and was still learning: the "
+                "gain over it is an upper bound, and it was not used alone to call the transfer positive."
             )
         if row.state == "diverged":
             found.append(
