@@ -9,8 +9,9 @@ import pytest
 
 import graft
 from command import here
-from graft import cli
+from graft import cli, words
 from graft.arguments import parser
+from graft.core.nouns import Artifact
 from served import colours
 
 
@@ -96,6 +97,15 @@ def test_what_is_nowhere_is_told_with_what_to_name(home, capsys):
     assert capsys.readouterr().err == (
         "graft: There is no nosuch. Name a folder with one folder per class, or a table.\n"
     )
+
+
+def test_the_last_line_says_where_the_report_is(tmp_path):
+    some = Artifact(
+        str(tmp_path), "adapted", "positive", "It helped.", ("a",), {}, 0.0, f"graft predict {tmp_path} PHOTO"
+    )
+    assert words.artifact(some).endswith(some.predict)
+    (tmp_path / "report.html").write_text("")
+    assert words.artifact(some).endswith(f"{some.predict}\nOpen {tmp_path}/report.html to see what was shown.")
 
 
 def test_an_artifact_where_data_are_wanted_is_told_as_such(home, capsys, tmp_path):

@@ -95,6 +95,15 @@ class Tags(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
+def test_a_head_that_is_found_at_once_takes_no_section_of_its_own(artifact: Path) -> None:
+    told = from_json(Told, (artifact / "report.json").read_text(encoding="utf-8"))
+    shown = replace(told.exhibits, history=())
+    text = page(told.report, shown)
+    assert '<section id="training">' not in text
+    stages = text[text.index('<section id="stages">') :].partition("</section>")[0]
+    assert "Phase 1: " in stages
+
+
 def test_the_page_stands_alone_and_nothing_in_the_data_runs(artifact: Path) -> None:
     text = (artifact / "report.html").read_text(encoding="utf-8")
     found = Tags(text).found

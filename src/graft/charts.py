@@ -37,7 +37,7 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         bars = [[max(0.0, score - low)], [max(0.0, high - score)]]
         colour = ACCENT if row.name == report.ships else SOFT
         axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.32, error_kw={"elinewidth": 1})
-        state = {"unfinished": ", not done", "diverged": ", diverged"}.get(row.state, "")
+        state = {"unfinished": ", still learning", "diverged": ", diverged"}.get(row.state, "")
         above(axes, place, called(row.name, shown) + state)
         beside(axes, max(high, score, 0.0), place, figures.score(row.score, report.metric))
     axes.set_yticks([])

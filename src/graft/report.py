@@ -95,7 +95,7 @@ def _verdict(report: Report, shown: Exhibits) -> str:
 
 def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     """Every section that has something to say, in the order in which a person decides."""
-    many = shown.word[1]
+    many, tuned = shown.word[1], len(charts.epochs(shown)) > 2
 
     def drawn(name: str, title: str, said: str, chart: Callable[..., Any] | None = None, more: str = "") -> str:
         made = chart(report, shown) if chart else None
@@ -119,14 +119,14 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "stages", "What stays fixed, and what learns",
         f"How much each stage of {shown.backbone} tells about these {many}. Strategy: {shown.strategy}.",
-        charts.stages, _list(shown.why),
+        charts.stages, _list(shown.why if tuned else (*shown.why, *captions.phases(shown))),
     )  # fmt: skip
-    yield drawn(
-        "training", "How training went",
-        "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
-        "kept. Numbers in it are those of the phases below." if len(charts.epochs(shown)) > 2
-        else "The head was found at once, without epochs.", charts.training, _list(captions.phases(shown)),
-    )  # fmt: skip
+    if tuned:  # a head that is found at once has nothing to show
+        yield drawn(
+            "training", "How training went",
+            "Loss should fall and the score rise; where validation turns while training goes on, the best weights were "
+            "kept. Numbers in it are those of the phases below.", charts.training, _list(captions.phases(shown)),
+        )  # fmt: skip
     yield drawn("labels", "What labels are worth", captions.labels(report), charts.labels)
     yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
                 _confused(report, shown))  # fmt: skip

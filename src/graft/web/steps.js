@@ -9,7 +9,7 @@ const HEADS = {
   "": "what the labels look like", classification: "one of several labels", multilabel: "several labels at once",
   regression: "a quantity", tagging: "a tag for each word", grouping: "groups, without labels",
 };
-const VERDICTS = { positive: "Yes, it helped.", negative: "No, it hurt: the better model ships.", inconclusive: "It cannot be told yet." };
+const VERDICTS = { positive: "Yes, it helped.", negative: "No, it hurt: the better model ships.", inconclusive: "It cannot be told." };
 
 const ended = (done) => (job) => ({ done, failed: `That did not work. ${job.why ?? ""}`, running: "Begun.", stopped: "Stopped.", interrupted: "Interrupted." })[job.state] ?? "";
 
