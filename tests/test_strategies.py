@@ -111,6 +111,8 @@ def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
         (20, 300, 0.1, "lp_ft", "several as deep and as long do not"),
         (1, 600, 1.4, "wise_ft", "lie 1.40 apart"),
         (100, 20, 0.1, "linear_probe", "Tuning even the last stage would take"),
+        (100, 1250, 0.1, "lp_ft", "It is tuned for 618 s"),
+        (100, 1200, 0.1, "linear_probe", "618 s, over the 600 s that it may take"),
     ],
 )
 def test_auto_goes_by_time_and_distance(slow: float, seconds: float, apart: float, takes: str, says: str) -> None:

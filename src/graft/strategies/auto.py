@@ -5,7 +5,7 @@ from dataclasses import replace
 from graft.core import figures
 from graft.core.costs import OPENING, seconds
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import contrastive, deepest, exact_head, fine_tuning, share
+from graft.core.phases import FEWEST_EPOCHS, SHARE, contrastive, deepest, exact_head, share
 from graft.core.shelf import function
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
@@ -13,6 +13,7 @@ FEW_IN_ALL = 40  # the same where examples are of no one class
 KIND = ("text", "classification")
 FEWEST, MOST_FEW = 5, 64  # examples of the rarest class between which contrastive tuning of texts pays
 TELLING = 50  # validation examples: of fewer, the best of many looks is more often luck than a gain
+LONGEST = 0.5  # of the budget's seconds that tuning the last stage may take, where nothing less reaches it
 FAR = 1.0  # proxy A-distance of training and validation part from which tuning is held back: halfway to wholly apart
 
 
@@ -37,7 +38,7 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         plan: Plan = function("strategies", name)(task, evidence, budget)
         return plan
 
-    last, depth = evidence.stage_curve[-1], len(evidence.stage_curve)
+    last = evidence.stage_curve[-1]
     room, unit = figures.best(task.metric) - last.score, figures.points(task.metric)
     left, noise = (figures.gain(value, task.metric) + unit for value in (room, last.error))
     classes = evidence.per_class < evidence.n_train  # else an example has no one class
@@ -58,12 +59,13 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         )
     if evidence.per_class < few:
         return made("linear_probe"), f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
-    time = share(task) * budget.seconds
+    time, longer = share(task) * budget.seconds, 0.0
     if deepest(task, evidence, budget) is None:
-        head = exact_head(task)
-        cost = seconds(task, evidence, (head, fine_tuning(task, evidence, budget, depth - 1, (head,))))
-        why = f"Tuning even the last stage would take {cost:.0f} s, over the {time:.0f} s set aside for it."
-        return made("linear_probe"), why
+        longer = seconds(task, evidence, made("lp_ft").every)  # from the last stage on
+        most = LONGEST * budget.seconds if share(task) == SHARE else time  # else folds take as long four times more
+        if longer > most:
+            why = f"Tuning even the last stage would take {longer:.0f} s, over the {most:.0f} s that it may take."
+            return made("linear_probe"), why
     first, apart = evidence.stage_curve[0], evidence.domain_distance
     found = (
         f"The probe leaves {left} to gain, over its standard error of {noise}, with {evidence.n_train} training "
@@ -80,6 +82,11 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         return made("lp_ft"), (
             f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
             "the probe is kept unless tuning is a standard error better."
+        )
+    if longer:
+        return made("lp_ft"), (
+            f"{found} The {time:.0f} s set aside for it do not reach {FEWEST_EPOCHS} passes of even the last stage. It is "
+            f"tuned for {longer:.0f} s: that may gain more than further seeds would tell."
         )
     one, several = made("lp_ft"), made("soup")
     alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))

@@ -16,7 +16,7 @@ def lp_ft(task: Task, evidence: Evidence, budget: Budget) -> Plan:
         f"{evidence.stage_curve[at].stage}, for {tuned.steps} steps, "
     )
     if first is None:
-        why += f"though even one is more than {budget.seconds:.0f} s allow."
+        why += "the least that is worth starting."
     else:
-        why += f"those that {budget.seconds:.0f} s allow."
+        why += f"those that a budget of {budget.seconds:.0f} s reaches."
     return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=(why,))
