@@ -85,8 +85,8 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         )
     if longer:
         return made("lp_ft"), (
-            f"{found} The {time:.0f} s set aside for it do not reach {FEWEST_EPOCHS} passes of even the last stage. It is "
-            f"tuned for {longer:.0f} s: that may gain more than further seeds would tell."
+            f"{found} The {time:.0f} s set aside for it do not reach {FEWEST_EPOCHS} passes of even the last stage. It "
+            f"is tuned for {longer:.0f} s: that may gain more than further seeds would tell."
         )
     one, several = made("lp_ft"), made("soup")
     alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))
