@@ -51,7 +51,7 @@ def phases(shown: Exhibits) -> list[str]:
     """What learned in which phase."""
     told, ways = [], len({step.way for step in shown.steps})
     for number, step in enumerate(shown.steps, 1):
-        way = f" (way {step.way} of {ways})" if ways > 1 else ""
+        way = f" (way {step.way} of the {ways} that were tried)" if ways > 1 else ""
         how = f"at a rate of {step.rate:g}" if step.rate else "solved exactly"
         told.append(f"Phase {number}{way}: {step.learns}, {how}; {step.frozen} of {step.stages} stages frozen.")
     return told

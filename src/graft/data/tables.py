@@ -23,7 +23,7 @@ import numpy as np
 from graft.core.errors import DataError, nearest
 
 KEPT = 4  # tables in memory at once: a training, a validation and a test one, and one to answer for
-MARKS = ",;\t|"  # a comma, or else the semicolon of spreadsheets where the comma is the decimal mark
+MARKS = ",;\t|"  # a comma, or else the semicolon of spreadsheets where the comma is the decimal mark, a tab, a bar
 LONGEST = 1 << 27  # characters of one cell; csv's own limit of 131,072 is less than a long text
 NAMES = ("columns", "names", "feature_names", "genes")  # of the array that names the columns of another one
 FAULTS = (OSError, ValueError, NotImplementedError, csv.Error, EOFError)
