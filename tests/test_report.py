@@ -25,14 +25,13 @@ from conftest import at_home
 from graft import asked as wanted
 from graft.advice import advice, answer
 from graft.arguments import parse
-from graft.captions import DROPPED
 from graft.charts import _chance as chance
 from graft.clock import WHOLE
 from graft.closeups import marked
 from graft.core import figures
 from graft.core.codec import from_json
 from graft.core.examples import Suspect
-from graft.core.exhibits import FILES, Candidate, Closeup, Exhibits, Region, Told
+from graft.core.exhibits import DROPPED, FILES, Candidate, Closeup, Exhibits, Region, Told
 from graft.core.keys import key
 from graft.core.nouns import Calibration, Report, Row, Slice
 from graft.core.shelf import take

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from graft.core import figures
-from graft.core.exhibits import Closeup, Exhibits
+from graft.core.exhibits import DROPPED, Closeup, Exhibits
 from graft.core.nouns import Report
 
 NAMES = {
@@ -16,7 +16,6 @@ NAMES = {
 }  # fmt: skip
 GRADIENTS = "Strong colour is where the answer comes from, by the network's gradients (Grad-CAM)."
 HIDING = "Marked is what the answer hangs on: it was hidden piece by piece, and the model asked again. "
-DROPPED = "dropped after"  # in the note on a candidate
 WIDE = 0.1  # of a calibration error: so far off, a percentage says little
 FOR = {
     "photo": "Where the colour is strong, hiding takes most from the answer.",
@@ -60,7 +59,7 @@ def phases(shown: Exhibits) -> list[str]:
 def ranked(report: Report, shown: Exhibits) -> str:
     """What was tried, in words where it is one."""
     if len(shown.ranking) != 1:
-        early = any(one.note and DROPPED in one.note for one in shown.ranking)
+        early = any(DROPPED in one.note for one in shown.ranking)
         grey = " In grey: given up after fewer examples, and not to be compared with the others." if early else ""
         which = "Pretrained networks" if shown.pretrained else "Networks without pretrained weights"
         return (

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from graft.captions import DROPPED, called
+from graft.captions import called
 from graft.core import figures
-from graft.core.exhibits import Exhibits
+from graft.core.exhibits import DROPPED, Exhibits
 from graft.core.nouns import Epoch, Report, Row
 from graft.svg import ACCENT, CLASSES, INK, MUTED, SHAPES, SOFT, WARN, above, beside, figure, room
 

@@ -17,7 +17,7 @@ from graft.confidence import vectors
 from graft.core import home
 from graft.core.costs import boundary
 from graft.core.examples import called, look_at
-from graft.core.exhibits import SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
+from graft.core.exhibits import DROPPED, SCHEMA, Candidate, Closeup, Dot, Exhibits, Spent, Stage, Step, Told
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
@@ -121,7 +121,7 @@ def _ranking(ranking: Ranking | None) -> tuple[Candidate, ...]:
 
     def note(id: str, used: int) -> str:
         told = ["best published accuracy"] if id == ranking.static else []
-        return ", ".join([*told, *([f"dropped after {used} examples"] if used < most else [])])
+        return ", ".join([*told, *([f"{DROPPED} {used} examples"] if used < most else [])])
 
     return tuple(
         Candidate(

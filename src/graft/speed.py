@@ -76,7 +76,7 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
         made, share = choose_graph(chain, read()[0], form)
         return Graph(made, share)
 
-    graph = home.remember("graph", name, Graph, compare)
+    graph = known or home.remember("graph", name, Graph, compare)
     return graph.form, replace(taken, stages=tuple(graph.share * seconds for seconds in taken.stages))
 
 

@@ -10,6 +10,7 @@ from graft.core.reports import Spent as Spent
 
 SCHEMA = 1  # of report.json
 FILES = ("report.html", "report.json", "MODEL_CARD.md")
+DROPPED = "dropped after"  # in the note on a candidate that was given up early
 
 
 @dataclass(frozen=True)

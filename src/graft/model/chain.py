@@ -8,7 +8,7 @@ stored output.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -20,7 +20,7 @@ from graft.core.nouns import Form
 from graft.model.cuts import Cut, find, first, group, replaced
 from graft.model.modes import detached, evaluating, is_norm, laid, layout
 from graft.model.packing import Lay
-from graft.model.prefix import Prefix, Reached, Tensors
+from graft.model.prefix import Prefix, Tensors, reached
 
 log = logging.getLogger("graft")
 MOMENTUM = (
@@ -201,27 +201,9 @@ class Chain:
 
     def _record(self, inputs: Tensors) -> dict[str, Any]:
         """The output at every cut; what comes behind the last is not run, since others may be watching it."""
-        outputs: dict[str, Any] = {}
-
-        def keep(name: str) -> Callable[[Any, Any, Any], None]:
-            def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                outputs[name] = detached(output)
-                if len(outputs) == len(self.cuts):
-                    raise Reached
-
-            return hook
-
-        hooks = [self.network.get_submodule(cut.name).register_forward_hook(keep(cut.name)) for cut in self.cuts]
         plain = torch.autocast(inputs[self.main].device.type, enabled=False)  # of whichever batch it is the first
-        try:
-            with torch.no_grad(), evaluating(self.network), plain:
-                self.network(**inputs)
-        except Reached:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return outputs
+        with torch.no_grad(), evaluating(self.network), plain:
+            return reached(self.network, [cut.name for cut in self.cuts], inputs, detached)
 
 
 class Rest:

@@ -18,10 +18,10 @@ from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
 from graft.model.modes import evaluating
+from graft.model.prefix import Tensors, reached
 
 MOST = 4_000_000_000  # bytes of graphs that are kept
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
-Tensors = Mapping[str, torch.Tensor]
 
 
 @cache
@@ -115,29 +115,9 @@ class _Captured(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The stages' outputs, in order."""
-        found: dict[str, torch.Tensor] = {}
-
-        def keep(name: str) -> Callable[..., None]:
-            def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                found[name] = first(output).float()
-                if name == self.names[-1]:
-                    raise _Reached
-
-            return hook
-
-        hooks = [self.network.get_submodule(name).register_forward_hook(keep(name)) for name in self.names]
-        try:
-            self.network(**dict(zip(self.fed, inputs, strict=True)))
-        except _Reached:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
+        fed = dict(zip(self.fed, inputs, strict=True))
+        found = reached(self.network, self.names, fed, lambda output: first(output).float())
         return tuple(found[name] for name in self.names)
-
-
-class _Reached(Exception):
-    """The forward pass has reached the last stage."""
 
 
 def _openvino() -> Any:

@@ -1,10 +1,11 @@
 """Everything before a cut, as a pure function of one example at a time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from torch import nn
 
 from graft.core.keys import installed, key
 from graft.core.nouns import Form
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from graft.model.chain import Chain
 
 Tensors = Mapping[str, torch.Tensor]
+T = TypeVar("T")
 
 
 class Prefix:
@@ -70,28 +72,15 @@ class Prefix:
         """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
         if self.form.runtime != "eager":
             return self._graph(tuple(cut.name for cut in cuts), inputs)(inputs)
-        network, found = self.chain.network, dict[str, torch.Tensor]()
+        network = self.chain.network
 
-        def keep(name: str, last: bool) -> Callable[[Any, Any, Any], None]:
-            def hook(_module: Any, _inputs: Any, output: Any) -> None:
-                # Cloned: a later layer may work in place on what is kept here.
-                found[name] = first(output).float().clone(memory_format=torch.contiguous_format)
-                if last:
-                    raise Reached
+        def kept(output: Any) -> torch.Tensor:
+            """Cloned: a later layer may work in place on it."""
+            return first(output).float().clone(memory_format=torch.contiguous_format)
 
-            return hook
-
-        hooks = [network.get_submodule(cut.name).register_forward_hook(keep(cut.name, cut is cuts[-1])) for cut in cuts]
         # no_grad and not inference_mode, whose tensors could not be trained on.
         with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
-            try:
-                network(**inputs)
-            except Reached:
-                pass
-            finally:
-                for hook in hooks:
-                    hook.remove()
-        return found
+            return reached(network, [cut.name for cut in cuts], inputs, kept)
 
     def _graph(self, names: tuple[str, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
         """Those outputs from a compiled graph. Nothing before the cut learns while this prefix is used."""
@@ -152,5 +141,28 @@ class Prefix:
             yield members, {**chunk, "length": torch.tensor([*(lengths[one] for one in members), *blank])}
 
 
+def reached(network: nn.Module, names: Sequence[str], inputs: Tensors, kept: Callable[[Any], T]) -> dict[str, T]:
+    """What is kept of these modules' outputs, in the order of their calls; what comes behind the last is not run."""
+    found: dict[str, T] = {}
+
+    def keep(name: str) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: Any, _inputs: Any, output: Any) -> None:
+            found[name] = kept(output)
+            if name == names[-1]:
+                raise Reached
+
+        return hook
+
+    hooks = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    try:
+        network(**inputs)
+    except Reached:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 class Reached(Exception):
-    """A forward pass has come to the last cut that it was for."""
+    """A forward pass has come to the last module that it was for."""

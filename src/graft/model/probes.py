@@ -21,7 +21,7 @@ from graft.model.modes import evaluating, learning, precision
 from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
-FASTER = 0.8  # bfloat16 must take at most this share of float32's time: less is within what timing can tell
+FASTER = 0.8  # another form must take at most this share of the time: less is within what timing can tell
 ROUNDS = 4  # of a layer alone, of which the first one warms up
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
 FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
@@ -131,19 +131,19 @@ def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> 
     full = {name: value[at] for name, value in inputs.items()}
     forms = [form, *(replace(form, runtime="openvino", dtype=dtype) for dtype in openvino.dtypes())]
     prefixes = [chain.split(len(chain.stages), one)[0] for one in forms]
-    taken, found = np.full((rounds, len(forms)), np.inf), []
+    taken, found = np.full((rounds, len(forms)), np.inf), [dict[str, torch.Tensor]() for _ in forms]
     try:
         for seconds in taken:
             for one, prefix in enumerate(prefixes):
                 began = time.process_time()
-                found.append(prefix.capture(full, chain.stages))
+                found[one] = prefix.capture(full, chain.stages)
                 seconds[one] = time.process_time() - began
     except PlanError as error:
         log.info("%s", error)
         return form, 1.0
     exact = found[0] if form.dtype == "float32" else Prefix(chain, chain.stages[-1], Form()).capture(full, chain.stages)
     share, best = taken.min(0) / taken.min(0)[0], 0
-    for one, said in enumerate(found[: len(forms)]):
+    for one, said in enumerate(found):
         faithful = min(centred_cosine(exact[cut.name], said[cut.name]) for cut in chain.stages) > FAITHFUL
         if one and faithful and share[one] < FASTER * share[best]:
             best = one

@@ -59,9 +59,9 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         )
     if evidence.per_class < few:
         return made("linear_probe"), f"There are {evidence.per_class} {which}, under {few}: only the head is fitted."
-    time, longer = share(task) * budget.seconds, 0.0
+    time, one, longer = share(task) * budget.seconds, made("lp_ft"), 0.0
     if deepest(task, evidence, budget) is None:
-        longer = seconds(task, evidence, made("lp_ft").every)  # from the last stage on
+        longer = seconds(task, evidence, one.every)  # from the last stage on
         most = LONGEST * budget.seconds if share(task) == SHARE else time  # else folds take as long four times more
         if longer > most:
             why = f"Tuning even the last stage would take {longer:.0f} s, over the {most:.0f} s that it may take."
@@ -79,16 +79,16 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
             "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
         )
     if unsure:
-        return made("lp_ft"), (
+        return one, (
             f"{found} With {len(task.val)} validation examples, under {TELLING}, the best of many looks is often luck: "
             "the probe is kept unless tuning is a standard error better."
         )
     if longer:
-        return made("lp_ft"), (
+        return one, (
             f"{found} The {time:.0f} s set aside for it do not reach {FEWEST_EPOCHS} passes of even the last stage. It "
             f"is tuned for {longer:.0f} s: that may gain more than further seeds would tell."
         )
-    one, several = made("lp_ft"), made("soup")
+    several = made("soup")
     alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))
     took = seconds(task, evidence, several.every) + OPENING * len(several.alternatives)
     if not alike or took > time:
