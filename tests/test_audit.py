@@ -156,8 +156,11 @@ def test_a_longer_class_of_texts_and_a_device_in_a_table_are_caught(home, tmp_pa
         table.writerow(["path", "label", "scanner"])
         for path in sorted(place.rglob("*.png")):
             table.writerow([path, path.parent.name, {"cat": "ward 1", "dog": "ward 2"}[path.parent.name]])
-    (said,) = [note for note in graft.load(tmp_path / "p.csv").audit.notes if "alone tells" in note]
-    assert said.startswith("The recording device alone")
+    rows = [f"{rng.normal():.3f},{rng.normal():.3f},{'AB'[at % 2]},{'xy'[at % 2]}" for at in range(60)]
+    (tmp_path / "n.csv").write_text("\n".join(["a,b,site,label", *rows]))
+    for name in ("p.csv", "n.csv"):
+        (said,) = [note for note in graft.load(tmp_path / name).audit.notes if "alone tells" in note]
+        assert said.startswith("The recording device alone")
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -137,6 +137,17 @@ def test_transrate_is_its_formula(case: tuple[int, int, int]) -> None:
     assert transrate(np.vstack([x, x]), np.hstack([y, y])) == pytest.approx(plain, abs=1e-8)
 
 
+def test_transrate_sees_narrow_columns_beside_a_wide_one() -> None:
+    x, y = drawn(60, 6, 3)
+    wide = np.hstack([x, 1e8 * np.random.default_rng(2).normal(size=(60, 1))])
+    z = wide - wide.mean(0)
+    plain = [
+        np.log1p(np.linalg.svd(one)[1] ** 2 / (len(one) * 1e-4)).sum() / 2
+        for one in (z, *(z[y == k] for k in range(3)))
+    ]
+    assert transrate(wide, y) == pytest.approx(plain[0] - np.bincount(y) / 60 @ plain[1:], abs=1e-6)
+
+
 def test_transrate_of_two_points_by_hand() -> None:
     y = np.array([0, 0, 1, 1, 1, 1])  # one column: variance 8/9 in all, 16/9 and 4/9 around the common mean in a class
     z = np.where(y == 0, 2.0, 0.0)

@@ -36,6 +36,7 @@ from graft.core.keys import key
 from graft.core.nouns import Calibration, Report, Row, Slice
 from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
+from graft.data.shortcuts import warnings
 from graft.data.shown import POINTS, signal
 from graft.data.shown import sound as heard
 from graft.data.traces import Trace, pack, unpack
@@ -287,6 +288,14 @@ def test_the_advice_is_the_cheapest_first() -> None:
     assert "about 500 would tell" in "".join(advice(more, shown))
     assert "every one of your 18 photos is asked" in "".join(advice(replace(more, left_out=(WHOLE,)), shown))
     assert "label more" not in "".join(advice(replace(more, left_out=(WHOLE,)), shown))
+
+
+def test_a_shortcut_stands_in_the_advice() -> None:
+    (found,) = warnings({"device": ["a"] * 30 + ["b"] * 30}, [0] * 30 + [1] * 30, ["cat", "dog"])
+    report, shown = told(audit=("3 of 9 are grey.", found))
+    said = advice(report, shown)
+    assert said[1].startswith("The recording device alone tells the class in these data")
+    assert sum("alone" in one for one in said) == 1
 
 
 def test_what_is_faultless_without_transfer_leaves_nothing_to_gain() -> None:

@@ -6,6 +6,7 @@ from graft.core import figures
 from graft.core.examples import doubtful
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
+from graft.data.shortcuts import ALONE
 
 HEADS = {
     "positive": "Yes: transfer helped. Use this model: {right}.",
@@ -46,6 +47,11 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         )
     elif report.verdict == "inconclusive" and report.enough > report.n_test:
         told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
+    for what in (note.partition(f" {ALONE}")[0] for note in shown.audit if ALONE in note):
+        told.append(
+            f"{what} {ALONE} in these data, and what ships may have learned that: before you rely on it, try it on "
+            f"{many} of which that does not hold."
+        )
     if report.suspects:
         told.append(f"{doubtful(report.suspects)}: the report shows them under “{ODD}”.")
     worse = [one.name for one in report.slices if one.gain[2] < 0]

@@ -20,6 +20,7 @@ BINS, KINDS = 10, 50  # of a number that has more values; of a text, the commone
 SHUFFLES = 199  # of the labels: chance goes beyond all of them once in 200 times
 ROOM = 0.2  # share of what chance leaves that a fact must tell: 0.6 with two classes; less is seldom what is learned
 SHOWN = 3  # facts and classes that are named
+ALONE = "alone tells the class"  # what a warning says of a fact, and is found by
 CALLED = {
     "width": "the width", "height": "the height", "shape": "width over height", "format": "the file format",
     "mode": "the colour mode", "ending": "the file's ending", "words": "the number of words",
@@ -112,7 +113,7 @@ def warnings(facts: Mapping[str, Sequence[Any]], y: Sequence[Any], names: Sequen
     also = " and ".join(f"{CALLED[one.fact]} ({one.score:.2f})" for one in found[1:SHOWN])
     typical = "; ".join(f"{name!r} {_typical(facts[best.fact], y, at)}" for at, name in enumerate(names[:SHOWN]))
     return [
-        f"{what[0].upper()}{what[1:]} alone tells the class with a balanced accuracy of {best.score:.2f}, on shuffled "
+        f"{what[0].upper()}{what[1:]} {ALONE} with a balanced accuracy of {best.score:.2f}, on shuffled "
         f"labels {best.chance:.2f} and at most {best.bound:.2f} (typically {typical})"
         + (f"; telling, too: {also}" if also else "")
         + ". A model may learn that instead of what you mean: see whether it will hold where the model is used."

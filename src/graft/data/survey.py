@@ -85,7 +85,8 @@ def find(
         stated = PARTS.get(word(columns[part_column][index], ()).lower(), "") if part_column else ""
         group = word(columns[group_column][index], ABSENT) if group_column else ""
         when = moment(columns[role.time][index]) if role.time else None
-        found.rows.append(Row(item, labels[index], stated or part, group, when))
+        device = word(columns[role.device][index], ABSENT) if role.device else ""
+        found.rows.append(Row(item, labels[index], stated or part, group, when, device))
     return found
 
 

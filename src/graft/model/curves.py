@@ -88,10 +88,10 @@ def power_law(numbers: ArrayLike, errors: ArrayLike, spread: ArrayLike) -> tuple
     return found[0], found[1], found[2]
 
 
-def doubled(numbers: Sequence[int], errors: Array, drawn: Array) -> tuple[Interval, float]:
+def doubled(numbers: Sequence[int], errors: Array, drawn: Array) -> tuple[Interval, float] | None:
     """What twice as many labels would take off the error, with its 95 % interval, and the exponent c of the law.
 
-    Where no law can be told (too few sizes, or points off it) it is what the last doubling took off, and c is 0.
+    None where no law can be told: too few sizes, or points off it.
 
     Shape: errors (S,), drawn (B, S).
     """
@@ -101,10 +101,6 @@ def doubled(numbers: Sequence[int], errors: Array, drawn: Array) -> tuple[Interv
         if (np.abs(errors - a - b * np.asarray(numbers) ** -c) <= OFF * spread).all():
             _, many, rate = power_law(numbers, drawn, spread)
             gains = many * float(numbers[-1]) ** -rate * (1 - 2**-rate)
-            return _around(float(b * numbers[-1] ** -c * (1 - 2**-c)), gains), float(c)
-    return _around(float(errors[-2] - errors[-1]), drawn[:, -2] - drawn[:, -1]), 0.0
-
-
-def _around(value: float, drawn: Array) -> Interval:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return value, min(float(low), value), max(float(high), value)
+            gain, (low, high) = float(b * numbers[-1] ** -c * (1 - 2**-c)), np.quantile(gains, [0.025, 0.975])
+            return (gain, min(float(low), gain), max(float(high), gain)), float(c)
+    return None

@@ -18,8 +18,9 @@ def hscore(features: ArrayLike, labels: ArrayLike, shrink: bool = False) -> floa
 
     Args:
         shrink: with the covariance (1 - a) cov(f) + a tr(cov(f)) / D · I of Ledoit & Wolf (2004), over N as they
-            define it, the whole times 1 - a (Ibrahim et al., 2021, arXiv 2110.06893): for few rows. It sees the scale
-            of single columns. The classes' covariance stays over N - 1, as in the published values.
+            define it, the whole times 1 - a (Ibrahim et al., 2021, arXiv 2110.06893): for few rows. D counts the
+            columns that vary. It sees the scale of single columns. The classes' covariance stays over N - 1, as in the
+            published values.
 
     Shape: features (N, D), labels (N,). Range: 0 to min(D, C - 1), with `shrink` to N / (N - 1) times as much; rotating
     or scaling the features changes nothing, nor, without `shrink`, any other invertible linear map.

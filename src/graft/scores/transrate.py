@@ -3,11 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from graft.model.gram import centred
+from graft.model.gram import centred, decomposed
 from graft.model.rows import Array, classes, rows, unit
 
 PRECISION = 1e-4  # ε of the paper: the squared error to which features are coded
-EPSILON = np.finfo(np.float64).eps
 
 
 def transrate(features: ArrayLike, labels: ArrayLike) -> float:
@@ -29,7 +28,6 @@ def transrate(features: ArrayLike, labels: ArrayLike) -> float:
 
 
 def _rate(z: Array, scale: float) -> float:
-    """From the eigenvalues, whose logarithms no unit makes overflow; what rounding leaves of lost rank is no nats."""
-    squares = np.linalg.eigvalsh(z @ z.T if z.shape[1] > len(z) else z.T @ z)
-    squares = squares[squares > max(z.shape) * EPSILON * squares.max(initial=0.0)]
+    """From the squared singular values, whose logarithms no unit makes overflow."""
+    squares = decomposed(z)[0]
     return float(np.logaddexp(0.0, np.log(squares / len(z)) + scale).sum()) / 2
