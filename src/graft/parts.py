@@ -160,9 +160,8 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
 
 def lookalikes(kept: list[tuple[Seen, str]], notes: list[str]) -> list[tuple[int, int]]:
     """The pairs of examples in different parts that look alike."""
-    pairs, within = audit.alike(
-        [row.facts.get("hash", 0) for row, _ in kept], [row.id for row, _ in kept], [part for _, part in kept]
-    )
+    plain, mirrored = ([row.facts.get(name, 0) for row, _ in kept] for name in ("hash", "mirrored"))
+    pairs, within = audit.alike(plain, [row.id for row, _ in kept], [part for _, part in kept], mirrored)
     if within:
         said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[within[0]][0].item}"
         notes.append(f"{said}: they say less than so many different ones.")

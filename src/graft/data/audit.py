@@ -30,13 +30,15 @@ def case_twins(labels: Sequence[str]) -> list[tuple[str, str]]:
     return twins
 
 
-def alike(hashes: Sequence[int], ids: Sequence[str], parts: Sequence[str]) -> tuple[list[tuple[int, int]], list[int]]:
+def alike(
+    hashes: Sequence[int], ids: Sequence[str], parts: Sequence[str], mirrored: Sequence[int] = ()
+) -> tuple[list[tuple[int, int]], list[int]]:
     """Rows whose hashes are at most BITS apart, though their contents differ: pairs across parts; rows within one.
 
-    Two hashes that differ in at most 3 of 64 bits agree in one of four bands of 16 bits, so only those that share a
-    band are compared.
+    What is mirrored counts as alike, too, where its hashes are given. Two hashes that differ in at most 3 of 64 bits
+    agree in one of four bands of 16 bits, so only those that share a band are compared.
     """
-    values = np.array(hashes, dtype=np.uint64)
+    values, count = np.array([*hashes, *mirrored], dtype=np.uint64), len(hashes)
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     usable = np.flatnonzero((counts[inverse] < CROWD) & (values != 0))
     across, within = set[tuple[int, int]](), set[int]()
@@ -44,12 +46,12 @@ def alike(hashes: Sequence[int], ids: Sequence[str], parts: Sequence[str]) -> tu
         word = (values[usable] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(word, kind="stable")
         for run in np.split(usable[order], np.flatnonzero(np.diff(word[order])) + 1):
-            for i, row in enumerate(run[:-1]):
+            for i, place in enumerate(run[:-1]):
                 others = run[i + 1 :]
-                near = others[np.bitwise_count(values[others] ^ values[row]) <= BITS]
+                near, row = others[np.bitwise_count(values[others] ^ values[place]) <= BITS] % count, int(place % count)
                 for other in (int(other) for other in near if ids[row] != ids[other]):
                     if parts[row] == parts[other]:
-                        within |= {int(row), other}
+                        within |= {row, other}
                     else:
-                        across.add((min(int(row), other), max(int(row), other)))
+                        across.add((min(row, other), max(row, other)))
     return sorted(across), sorted(within)

@@ -73,6 +73,7 @@ class Look:
     format: str  # JPEG, PNG, …
     mode: str  # as stored, in PIL's words: RGB, L, P, I;16, CMYK, …
     hash: int  # 64-bit difference hash: near-duplicates differ in few bits; pictures without any contrast all have 0
+    mirrored: int  # the hash that it would have left to right
     device: str = ""  # the camera, as the file names it
 
 
@@ -101,8 +102,8 @@ def look(data: bytes) -> Look:
             width, height = height, width
         camera = _camera(image)
     grey = np.asarray(picture.convert("F").resize((9, 8), Image.Resampling.BILINEAR))
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
-    return Look(width, height, kind, mode, int.from_bytes(bits.tobytes(), "big"), camera)
+    bits, mirrored = (np.packbits(one[:, 1:] > one[:, :-1]).tobytes() for one in (grey, grey[:, ::-1]))
+    return Look(width, height, kind, mode, int.from_bytes(bits, "big"), int.from_bytes(mirrored, "big"), camera)
 
 
 def pixels(data: bytes) -> int:
