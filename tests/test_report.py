@@ -45,6 +45,7 @@ from graft.modalities import text
 from graft.model.gaze import gaze
 from graft.model_card import card
 from graft.occlusion import explained, looked
+from graft.parts import _together
 from graft.report import page
 from graft.transfer import again
 from photos import draw, encode
@@ -290,12 +291,13 @@ def test_the_advice_is_the_cheapest_first() -> None:
     assert "label more" not in "".join(advice(replace(more, left_out=(WHOLE,)), shown))
 
 
-def test_a_shortcut_stands_in_the_advice() -> None:
+def test_a_shortcut_and_people_on_two_sides_stand_in_the_advice() -> None:
     (found,) = warnings({"device": ["a"] * 30 + ["b"] * 30}, [0] * 30 + [1] * 30, ["cat", "dog"])
-    report, shown = told(audit=("3 of 9 are grey.", found))
+    report, shown = told(audit=("3 of 9 are grey.", found, shared := _together(["Ann", "Bo"], {"Bo"})))
     said = advice(report, shown)
-    assert said[1].startswith("The recording device alone tells the class in these data")
-    assert sum("alone" in one for one in said) == 1
+    assert said[1] == shared
+    assert said[2].startswith("The recording device alone tells the class in these data")
+    assert len(said) == 3
 
 
 def test_what_is_faultless_without_transfer_leaves_nothing_to_gain() -> None:

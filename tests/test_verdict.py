@@ -279,6 +279,12 @@ def test_what_was_chosen_from_many_must_be_surer(task, run) -> None:
     assert "99.58 %" in " ".join(found[1].notes)
 
 
+def test_a_test_of_three_examples_is_said_to_show_nothing(task, run) -> None:
+    report = reported(task, run, np.array([True, False, True]), np.array([False, True, True]))
+    assert report.shows > 1
+    assert "would show no gain, however large, over" in " ".join(report.notes)
+
+
 def test_folds_that_would_be_empty_are_not_made(task) -> None:
     """Of four people one tests and three are left for four folds."""
     named = {part: replace(getattr(task, part), groups=(who,) * len(getattr(task, part))) for part, who in

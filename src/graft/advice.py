@@ -7,6 +7,7 @@ from graft.core.examples import doubtful
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
 from graft.data.shortcuts import ALONE
+from graft.parts import KNOWN, LATER
 
 HEADS = {
     "positive": "Yes: transfer helped. Use this model: {right}.",
@@ -47,6 +48,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         )
     elif report.verdict == "inconclusive" and report.enough > report.n_test:
         told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
+    told += [note for note in shown.audit if KNOWN in note or LATER in note]
     for what in (note.partition(f" {ALONE}")[0] for note in shown.audit if ALONE in note):
         told.append(
             f"{what} {ALONE} in these data, and what ships may have learned that: before you rely on it, try it on "

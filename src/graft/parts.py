@@ -10,6 +10,8 @@ from graft.data.splits import SHARES, later, split
 
 FEWEST = 3  # distinct examples a class needs to stand in train, val and test
 SHOWN = 3  # groups that are named
+KNOWN = "what is measured is how well it does on those it knows"  # of groups in two parts; found in notes by it
+LATER = "how well it does on what comes later is not measured"  # of parts that overlap in time
 
 
 class Seen(NamedTuple):
@@ -188,10 +190,7 @@ def _in_time(times: list[float], own: list[str]) -> str:
     last = max(time for time, part in zip(times, own, strict=True) if part == "train")
     test = [time for time, part in zip(times, own, strict=True) if part == "test"]
     if before := sum(time <= last for time in test):
-        return (
-            f"{before} of the {len(test)} test examples are no later than the last training example: how well it does "
-            "on what comes later is not measured."
-        )
+        return f"{before} of the {len(test)} test examples are no later than the last training example: {LATER}."
     return f"The parts follow one another in time: the {len(test)} test examples are the latest."
 
 
@@ -199,7 +198,7 @@ def _together(groups: list[str], both: set[str]) -> str:
     if both:
         return (
             f"{len(both)} of {len(groups)} groups, such as {min(both)!r}, stand in the training and in the test part: "
-            "what is measured is how well it does on those it knows."
+            f"{KNOWN}."
         )
     some = ", ".join(groups[:SHOWN]) + (", …" if len(groups) > SHOWN else "")
     return (

@@ -120,10 +120,12 @@ def blank(run: Run) -> bool:
 def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
     """How to read the figures, and what they leave out."""
     rows, metric = {row.name: row for row in report.rows}, task.metric
-    least = figures.gain(report.shows, metric) + figures.points(metric)
+    gain = f"a gain of {figures.gain(report.shows, metric)}{figures.points(metric)}"
+    if figures.is_share(metric) and report.shows >= 1:
+        gain = "no gain, however large,"
     found = [
         "Costs are those of the commands that did the work: features that ranking had stored are not counted again.",
-        f"A test like this one would show a gain of {least} over {called(rows[report.reference])} four times in five.",
+        f"A test like this one would show {gain} over {called(rows[report.reference])} four times in five.",
     ]
     if report.power:
         sizes, shares = (", ".join(each) for each in (report.power, (f"{100 * p:.0f}" for p in report.power.values())))
