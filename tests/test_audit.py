@@ -156,11 +156,19 @@ def test_a_longer_class_of_texts_and_a_device_in_a_table_are_caught(home, tmp_pa
         table.writerow(["path", "label", "scanner"])
         for path in sorted(place.rglob("*.png")):
             table.writerow([path, path.parent.name, {"cat": "ward 1", "dog": "ward 2"}[path.parent.name]])
-    rows = [f"{rng.normal():.3f},{rng.normal():.3f},{'AB'[at % 2]},{'xy'[at % 2]}" for at in range(60)]
+    rows = [f"{rng.normal():.3f},{rng.normal():.3f},{'AB'[at % 2 or at == 10]},{'xy'[at % 2]}" for at in range(60)]
     (tmp_path / "n.csv").write_text("\n".join(["a,b,site,label", *rows]))
     for name in ("p.csv", "n.csv"):
         (said,) = [note for note in graft.load(tmp_path / name).audit.notes if "alone tells" in note]
         assert said.startswith("The recording device alone")
+
+
+def test_a_column_that_is_the_label_in_other_words_is_named(home, tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.normal():.3f},{at % 3 == 0},{7 * (at % 3)},{'xyz'[at % 3]}" for at in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,first,code,label", *rows]))
+    (said,) = [note for note in graft.load(tmp_path / "t.csv").audit.notes if "alone tells" in note]
+    assert said.startswith("The column 'code' alone tells the class of every row")
 
 
 # ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────────

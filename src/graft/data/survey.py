@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from graft.data import tables
 from graft.data.columns import LABELS, PART_NAMES, PARTS, Roles, label, moment, named, roles, shown
 from graft.data.layout import Found, Row, entries, noted
 from graft.data.numbers import MISSING, decimal_mark, misplaced, numbers, robust
+from graft.data.shortcuts import ALONE
 
 OPTIONS = ("columns", "categories", "log", "decimal", "missing")  # of how a table is read, that a person may set
 LEVELS = 20  # of a column of words; with more of them it is free text or a list of names
@@ -81,6 +83,12 @@ def find(
     else:
         _choose(place, found, columns, {name for name in taken if name}, options)
     labels = _labels(place, columns, found.names, options.decimal) if labelled else [None] * len(where)
+    found.notes += [
+        f"The column {name!r} {ALONE} of every row: it says what the label says. Leave it out (--read columns=…), "
+        "unless it is known before the label is."
+        for name in (*found.reading["columns"], *found.reading["categories"])
+        if labelled and _same(columns[name], labels)
+    ]
     for index, (item, part) in enumerate(where):
         stated = PARTS.get(word(columns[part_column][index], ()).lower(), "") if part_column else ""
         group = word(columns[group_column][index], ABSENT) if group_column else ""
@@ -213,6 +221,13 @@ def _choose(place: Path, found: Found, columns: Columns, taken: Collection[str],
         raise DataError(f"{place} has no column of values to learn from. It has: {shown([*columns])}.")
     found.notes += _oddities(values)
     found.reading = asdict(replace(options, columns=tuple(values), categories=levels))
+
+
+def _same(cells: Sequence[Any], labels: Sequence[Any]) -> bool:
+    """Whether each value goes with one label and each label with one value, most of them in several rows."""
+    pairs = Counter(zip(map(str, cells), map(str, labels), strict=True))
+    values, named = ({pair[side] for pair in pairs} for side in (0, 1))
+    return 1 < len(pairs) == len(values) == len(named) < len(labels) / 2
 
 
 def _counts(name: str, x: NDArray[np.float64]) -> bool:
