@@ -13,7 +13,7 @@ from command import ran
 from graft.build import build
 from graft.core.costs import boundary, epoch_steps
 from graft.core.nouns import Budget, Plan
-from graft.core.phases import EPOCHS, FEWEST_EPOCHS, exact_head, fine_tuning
+from graft.core.phases import EPOCHS, FEWEST_EPOCHS, TEXT_EPOCHS, exact_head, fine_tuning
 from graft.core.shelf import names
 from graft.model.modes import is_norm
 from graft.plan import considered, explain, plan
@@ -146,6 +146,26 @@ def test_passes_go_before_depth() -> None:
     assert tuned.steps == EPOCHS * epoch_steps(task, tuned)
     below = fine_tuning(task, evidence, budget, 1, (exact_head(task),))
     assert FEWEST_EPOCHS <= below.steps / epoch_steps(task, below) < EPOCHS
+
+
+def test_with_texts_depth_goes_before_passes() -> None:
+    """In half of the budget; but a tenth is all where folds will be made."""
+    task, evidence = measured(300, 3, 100, 1, 0.5)
+    task = replace(task, modality="text")
+    made = plan(task, evidence, "lp_ft", Budget(seconds=40))
+    tuned = made.phases[-1]
+    assert boundary(tuned.train, 4) == 0
+    assert TEXT_EPOCHS <= tuned.steps / epoch_steps(task, tuned) < EPOCHS
+    assert made.seconds <= 20
+    drawn = replace(task, audit=replace(task.audit, drawn=True))
+    assert plan(drawn, evidence, "lp_ft", Budget(seconds=200)).phases == made.phases
+
+
+@pytest.mark.parametrize(("modality", "choice"), [("text", "best"), ("image", "sure")])
+def test_many_texts_are_tuned_without_asking_few_validation_examples(modality: str, choice: str) -> None:
+    task, evidence = measured(150, 2, 75, 20, 0.5)
+    made = plan(replace(task, modality=modality), evidence, "auto", Budget(seconds=300))
+    assert (len(task.val), made.strategy, made.choice) == (30, "lp_ft", choice), made.why
 
 
 def test_what_does_not_suit_a_task_is_said(tiny_home: Path) -> None:

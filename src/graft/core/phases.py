@@ -9,18 +9,31 @@ SHARE = 0.2  # of the budget's seconds that one adaptation may take: ranking, mo
 SMALL = 400  # test examples, under which rows are compared over folds: so many show a gain of 8 points by themselves
 EPOCHS = 20  # passes wanted; the rate falls to zero over them, and the last ones are often the best
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
+TEXT_EPOCHS = 4  # the same with texts, on which whole networks are tuned in two to four (Devlin et al. 2019)
+TEXT_SHARE = 0.5  # of the budget's seconds, for texts: how deep a network is tuned counts for most with them
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
 CONTRASTS = 300  # steps of contrastive tuning: the gain comes early
 
 
 def share(task: Task) -> float:
-    """Of the budget's seconds, what one adaptation may take; half as much where folds will take four more of it.
+    """Of the budget's seconds, what one adaptation may take; a tenth where folds will take four more of it.
 
     Where other domains are at hand there are no folds, or too many rows in them.
     """
-    folds = task.audit.drawn and len(task.test) < SMALL and not len(task.target) and not len(task.source)
-    return SHARE / 2 if folds else SHARE
+    if folded(task):
+        return SHARE / 2
+    return TEXT_SHARE if task.modality == "text" else SHARE
+
+
+def folded(task: Task) -> bool:
+    """Whether rows will be compared over folds."""
+    return task.audit.drawn and len(task.test) < SMALL and not len(task.target) and not len(task.source)
+
+
+def passes(task: Task) -> tuple[int, ...]:
+    """Passes over the training part that a stage should learn for, the most first, down to the fewest."""
+    return (TEXT_EPOCHS,) if task.modality == "text" else (EPOCHS, EPOCHS // 2, FEWEST_EPOCHS)
 
 
 def uneven(task: Task) -> bool:
@@ -54,7 +67,8 @@ def fine_tuning(task: Task, evidence: Evidence, budget: Budget, first: int, befo
     for choice in choices:
         if first and stored_bytes(task, evidence, choice) > budget.bytes // 2:
             continue
-        if (steps := _affordable(task, evidence, budget, choice, before)) >= FEWEST_EPOCHS * epoch_steps(task, phase):
+        steps = _affordable(task, evidence, budget, choice, before)
+        if steps >= passes(task)[-1] * epoch_steps(task, phase):
             return replace(choice, steps=steps)
     last = choices[-1]
     return replace(last, steps=max(FEWEST_STEPS, _affordable(task, evidence, budget, last, before)))
@@ -64,12 +78,13 @@ def deepest(task: Task, evidence: Evidence, budget: Budget) -> int | None:
     """The lowest stage from which fine-tuning fits the budget; None when not even the last one does.
 
     The passes that are wanted go before depth: few stages that learn long gain more than many that hardly begin to.
+    With texts depth goes first.
     """
     before = (exact_head(task),)
-    for passes in (EPOCHS, EPOCHS // 2, FEWEST_EPOCHS):
+    for wanted in passes(task):
         for first in range(len(evidence.stage_curve)):
             phase = fine_tuning(task, evidence, budget, first, before)
-            enough = phase.steps >= passes * epoch_steps(task, phase)
+            enough = phase.steps >= wanted * epoch_steps(task, phase)
             if enough and seconds(task, evidence, (*before, phase)) <= share(task) * budget.seconds:
                 return first
     return None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from graft.core import figures
 from graft.core.costs import OPENING, seconds
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import FEWEST_EPOCHS, SHARE, contrastive, deepest, exact_head, share
+from graft.core.phases import contrastive, deepest, exact_head, folded, passes, share
 from graft.core.shelf import function
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
@@ -22,7 +22,8 @@ def auto(task: Task, evidence: Evidence, budget: Budget) -> Plan:
 
     Where the budget reaches several runs, their mean is taken: which of them is the best, few examples cannot tell.
     """
-    few = len(task.val) < TELLING
+    texts = (task.modality, task.head) == KIND and evidence.per_class > MOST_FEW  # tuning gains them points by itself
+    few = len(task.val) < TELLING and not texts
     if few:  # the probe beside it is a run of its own
         budget = replace(budget, seconds=max(budget.seconds - OPENING / share(task), budget.seconds / 2))
     made, why = _chosen(task, evidence, budget, few)
@@ -62,7 +63,7 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
     time, one, longer = share(task) * budget.seconds, made("lp_ft"), 0.0
     if deepest(task, evidence, budget) is None:
         longer = seconds(task, evidence, one.every)  # from the last stage on
-        most = LONGEST * budget.seconds if share(task) == SHARE else time  # else folds take as long four times more
+        most = time if folded(task) else LONGEST * budget.seconds  # folds take as long four times more
         if longer > most:
             why = f"Tuning even the last stage would take {longer:.0f} s, over the {most:.0f} s that it may take."
             return made("linear_probe"), why
@@ -85,8 +86,8 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         )
     if longer:
         return one, (
-            f"{found} The {time:.0f} s set aside for it do not reach {FEWEST_EPOCHS} passes of even the last stage. It "
-            f"is tuned for {longer:.0f} s: that may gain more than further seeds would tell."
+            f"{found} The {time:.0f} s set aside for it do not reach {passes(task)[-1]} passes of even the last stage. "
+            f"It is tuned for {longer:.0f} s: that may gain more than further seeds would tell."
         )
     several = made("soup")
     alike = all(getattr(one.phases[-1], name) == getattr(several.phases[-1], name) for name in ("train", "steps"))

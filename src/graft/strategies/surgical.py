@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from graft.core.costs import epoch_steps, seconds
 from graft.core.nouns import Budget, Evidence, Phase, Plan, Task
-from graft.core.phases import FEWEST_EPOCHS, exact_head, fine_tuning, share
+from graft.core.phases import exact_head, fine_tuning, passes, share
 
 BLOCKS = 4  # the network is tried in so many parts at most
 
@@ -22,7 +22,7 @@ def surgical(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     ways: list[tuple[Phase, ...]] = []
     for at in range(count):
         tuned = fine_tuning(task, evidence, each, edges[at], (head,))
-        enough = tuned.steps >= FEWEST_EPOCHS * epoch_steps(task, tuned)
+        enough = tuned.steps >= passes(task)[-1] * epoch_steps(task, tuned)
         fits = seconds(task, evidence, (head, tuned)) <= share(task) * each.seconds
         if (enough and fits) or at == count - 1:
             ways.append((head, replace(tuned, train=("head", f"stages[{edges[at]}:{edges[at + 1]}]"), lr_decay=1.0)))
