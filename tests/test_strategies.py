@@ -109,7 +109,7 @@ def test_every_strategy_is_considered(tiny_home: Path, photos: Path) -> None:
     [
         (1, 2400, 0.1, "soup", "validation examples cannot tell which of them is the best"),
         (20, 300, 0.1, "lp_ft", "several as deep and as long do not"),
-        (1, 600, 1.4, "wise_ft", "lie 1.40 apart"),
+        (1, 600, 1.4, "wise_ft", "From 1 on tuning is held back"),
         (100, 20, 0.1, "linear_probe", "Tuning even the last stage would take"),
         (100, 1250, 0.1, "lp_ft", "It is tuned for 618 s"),
         (100, 1200, 0.1, "linear_probe", "618 s, over the 600 s that it may take"),
@@ -122,6 +122,7 @@ def test_auto_goes_by_time_and_distance(slow: float, seconds: float, apart: floa
     assert says in made.why[0]
     if takes != "linear_probe":
         assert "with 300 training examples, 100 of the rarest class" in made.why[0]
+        assert f"lie {apart:.2f} apart" in made.why[0]
 
 
 def test_auto_trusts_few_validation_examples_little(tiny_home: Path, photos: Path) -> None:

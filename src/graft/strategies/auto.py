@@ -74,10 +74,12 @@ def _chosen(task: Task, evidence: Evidence, budget: Budget, unsure: bool) -> tup
         f"{first.stage} to {last.stage} the probe goes from {figures.score(first.score, task.metric)} to "
         f"{figures.score(last.score, task.metric)}."
     )
+    if apart is not None:
+        found += f" Training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart)."
     if apart is not None and apart >= FAR:
         return made("wise_ft"), (
-            f"{found} But training and validation part lie {apart:.2f} apart (proxy A-distance, 0 alike to 2 apart), "
-            "and under a shift tuning distorts what the probe builds on (Kumar et al. 2022)."
+            f"{found} From {FAR:.0f} on tuning is held back: under a shift it distorts what the probe builds on (Kumar "
+            "et al. 2022)."
         )
     if unsure:
         return one, (
