@@ -55,6 +55,15 @@ def timed(command: list[str], given: str = "") -> tuple[float, str]:
     return time.perf_counter() - began, done.stdout
 
 
+def move(place: Path) -> None:
+    """Make this folder the home of this process and of those it starts; it has the weights of the one before."""
+    before = home.home() / "weights"
+    os.environ["GRAFT_HOME"] = str(place)
+    if before.is_dir():
+        place.mkdir()
+        (place / "weights").symlink_to(before)
+
+
 def ours(task: Task, file: Path, args: argparse.Namespace, strategy: str, seed: int) -> tuple[float, np.ndarray, str]:
     """rank, plan and adapt in one command, in a home that holds the weights alone."""
     for kind in ("features", "runs", "results"):
@@ -108,10 +117,7 @@ def main() -> None:
     module, _ = take("sources", args.backbone.split("/")[0]).open(backbone)
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        os.environ["GRAFT_HOME"], before = str(place / "home"), home.home()
-        if (before / "weights").is_dir():
-            (place / "home").mkdir()
-            (place / "home" / "weights").symlink_to(before / "weights")
+        move(place / "home")
         task = graft.load(args.data)
         (place / "task.json").write_text(to_json(task), encoding="utf-8")
         module = module.model if task.modality == "text" else module  # without its pooling

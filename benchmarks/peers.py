@@ -6,8 +6,8 @@
 Every contender is a fresh process that reads the photos, trains a head for some epochs (graft and the rival: to its
 optimum) and answers the test part; `peer_photos.py` holds the others'. Weights are fetched beforehand, parts are those
 that `graft.load` draws. The order is A B C …, A B C …; each ratio is of one round, shown as the median with the lowest
-and highest. CPU seconds are those of the process and of the workers that it waits for, memory is the largest resident
-set of one process.
+and highest. CPU seconds are those of the process and of the workers that it waits for, memory is the process's own
+largest resident set.
 
 graft's first row begins with an empty home, and reads, audits and measures before it chooses; `again` asks the same
 once more; `another seed` adapts anew on what is stored by then.
@@ -28,7 +28,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 import graft
-from beside import asked, shown
+from beside import asked, move, shown
 from graft.build import find
 from graft.core import home
 from graft.core.shelf import take
@@ -38,19 +38,20 @@ OURS = """
 import json, sys
 import graft
 from graft.adapt import logits
+from graft.meter import highest
 job = json.load(sys.stdin)
 task = graft.load(job["data"])
 budget = graft.Budget(seconds=600.0, firm=False)
 evidence = graft.rank(task, [job["backbone"]], budget)[0]
 run = graft.adapt(task, graft.plan(task, evidence, job["strategy"], budget), job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
-print(json.dumps({"answers": said.tolist()}))
+print(json.dumps({"answers": said.tolist(), "peak": highest()}))
 """
 PEERS = ("rival", "loop", "fabric", "trainer", "fastai", "keras")
 
 
 def measured(command: list[str], job: dict[str, Any]) -> dict[str, Any]:
-    """Wall and CPU seconds, peak bytes and test answers of a process."""
+    """Wall and CPU seconds of a process, and the JSON that it ends with."""
     began = time.perf_counter()
     with TemporaryFile() as errors:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
@@ -64,15 +65,20 @@ def measured(command: list[str], job: dict[str, Any]) -> dict[str, Any]:
         if os.waitstatus_to_exitcode(status):
             errors.seek(0)
             raise SystemExit(f"{job.get('do', 'graft')} failed:\n{errors.read().decode()[-2000:]}")
-    answers = np.asarray(json.loads(said.decode().strip().splitlines()[-1])["answers"])
-    return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss * 1024, "answers": answers}
+    told = json.loads(said.decode().strip().splitlines()[-1])
+    return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, **told}
+
+
+def empty() -> None:
+    """Leave nothing in the home but weights."""
+    for kind in home.KINDS:
+        if kind != "weights":
+            shutil.rmtree(home.home() / kind, ignore_errors=True)
 
 
 def ours(place: Path, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """graft from an empty home, once more, and with another seed."""
-    for kind in home.KINDS:
-        if kind != "weights":
-            shutil.rmtree(home.home() / kind, ignore_errors=True)
+    empty()
     command = [sys.executable, "-c", OURS]
     return {
         "graft": measured(command, job),
@@ -95,11 +101,7 @@ def main() -> None:
     module, _ = take("sources", args.backbone.split("/")[0]).open(backbone)
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        before = home.home()
-        os.environ["GRAFT_HOME"] = str(place / "home")
-        if (before / "weights").is_dir():
-            (place / "home").mkdir()
-            (place / "home" / "weights").symlink_to(before / "weights")
+        move(place / "home")
         task = graft.load(args.data)
         test = task.test.open("benchmark")
         save_file({name: value.contiguous() for name, value in module.state_dict().items()}, place / "weights")
@@ -124,15 +126,18 @@ def main() -> None:
         args.out.write_text(json.dumps(table, indent=1), encoding="utf-8")
 
 
+def spread(values: list[float]) -> list[float]:
+    """The lowest, the median and the highest."""
+    found: list[float] = np.quantile(values, (0, 0.5, 1)).tolist()
+    return found
+
+
 def summed(rounds: list[dict[str, dict[str, Any]]], truth: np.ndarray) -> dict[str, dict[str, Any]]:
     """Per contender: accuracy, median ratios with lowest and highest, and the largest peak."""
     table = {}
     for name in rounds[0]:
-        ratios = {
-            kind: np.quantile([one[name][kind] / one["graft"][kind] for one in rounds], (0, 0.5, 1)).tolist()
-            for kind in ("wall", "cpu")
-        }
-        accuracy = float(np.mean([(one[name]["answers"] == truth).mean() for one in rounds]))
+        ratios = {kind: spread([one[name][kind] / one["graft"][kind] for one in rounds]) for kind in ("wall", "cpu")}
+        accuracy = float(np.mean([(np.asarray(one[name]["answers"]) == truth).mean() for one in rounds]))
         table[name] = {"accuracy": accuracy, **ratios, "peak": max(one[name]["peak"] for one in rounds)}
     return table
 
