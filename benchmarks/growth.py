@@ -15,7 +15,6 @@ count as resident. Beside it, the memory that `plan` states and that `adapt` cam
 import argparse
 import csv
 import json
-import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,7 +96,7 @@ def grown(runs: list[dict[str, Any]]) -> dict[str, Any]:
     counts, table = np.array([run["count"] for run in runs]), dict[str, Any]()
     for verb in VERBS:
         spent = [run["verbs"][verb] for run in runs]
-        line = linregress(counts, [s["peak"] - run["verbs"]["start"]["peak"] for s, run in zip(spent, runs, strict=True)])
+        line = linregress(counts, [one["peak"] for one in spent])
         table[verb] = {kind: exponent(counts, np.array([s[kind] for s in spent])) for kind in ("wall", "cpu")}
         table[verb]["bytes"] = around(line.slope, line.stderr, len(runs) - 2)
     return table
@@ -123,7 +122,8 @@ def main() -> None:
         for number in range(args.rounds):
             for count in args.counts:
                 empty()
-                found = measured([sys.executable, "-c", PATH], {"data": str(place / f"{count}.csv"), "backbone": args.backbone})
+                job = {"data": str(place / f"{count}.csv"), "backbone": args.backbone}
+                found = measured([sys.executable, "-c", PATH], job)
                 runs.append({"count": count, **found})
                 told = ", ".join(f"{verb} {found['verbs'][verb]['wall']:.1f}" for verb in VERBS)
                 print(f"  round {number}, {count} photos, wall s: {told}", file=sys.stderr, flush=True)

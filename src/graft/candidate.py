@@ -61,11 +61,12 @@ class Candidate:
         """Scores and the stage curve on these training examples, every stage from one sweep."""
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         raw, head = examples(task, part, self.backbone, seed), take("heads", task.head)
-        tables = [table(data) for data in sweep(prefix, self.chain.stages, raw, pool=True)]
+        stored = sweep(prefix, self.chain.stages, raw, pool=True)
         self.curve, labelled = [], getattr(head, "LABELLED", True)
         more = {"groups": kept_apart(part, task.val), **({"names": task.outputs} if head.ROWS else {})}
         costs = zip(self.speed.stages, self.speed.saved, strict=True)
-        for cut, (seconds, saved), (x, y) in zip(self.chain.stages, costs, tables, strict=True):
+        for cut, (seconds, saved), data in zip(self.chain.stages, costs, stored, strict=True):
+            x, y = table(data)  # one at a time: together they are several times as large as the widest
             if not labelled and cut is not self.chain.stages[-1]:  # how many groups there are takes long to tell
                 x, y = x[:GLANCED], y[:GLANCED]
             found = head.solve(x, y, len(task.outputs), metric=task.metric, **more)
@@ -74,7 +75,6 @@ class Candidate:
             rows = 1 if cut.unit == "example" else self.speed.rows
             name, size = cut.name.removeprefix("backbone."), int(4 * rows * np.prod(cut.shape))
             self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
-        x, y = tables[-1]
         others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
         self.used, self.features = len(part), x

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import os
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,19 @@ from graft.core.codec import to_json
 
 def key(*parts: Any) -> str:
     """32 hexadecimal digits (128 bits of BLAKE2b) that name these values: nouns, strings, numbers, bytes, nested."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        data = part if isinstance(part, bytes) else to_json(part).encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()
+    return hashlib.blake2b(_framed(parts), digest_size=16).hexdigest()
+
+
+def keys(firsts: Iterable[str], *rest: Any) -> list[bytes]:
+    """The 16 bytes of `key(first, *rest)` for each of many: what they share is written once."""
+    shared = _framed(rest)
+    return [hashlib.blake2b(_framed((first,)) + shared, digest_size=16).digest() for first in firsts]
+
+
+def _framed(parts: Iterable[Any]) -> bytes:
+    """The parts' bytes, each behind its length."""
+    found = (part if isinstance(part, bytes) else to_json(part).encode("utf-8", "surrogatepass") for part in parts)
+    return b"".join(len(data).to_bytes(8, "little") + data for data in found)
 
 
 def content_id(data: bytes) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from graft.core.cores import cores
 from graft.core.errors import DataError
-from graft.core.keys import content_id, key
+from graft.core.keys import content_id, key, keys
 from graft.core.nouns import Part
 from graft.data.batches import stacked
 from graft.data.modality import Modality
@@ -61,16 +61,16 @@ class Examples:
         self.input, self.aligned = modality.parse(input), aligned
         self.targets = np.zeros(len(part), np.int64) if targets is None else targets
         self._preparation = key(modality.__name__, modality.VERSION, reading, input)
+        self._names: dict[int, list[bytes]] = {}  # of all rows, by view
 
     def __len__(self) -> int:
         return len(self.part)
 
     def keys(self, rows: np.ndarray, views: np.ndarray) -> list[bytes]:
         """Content, preparation and view; the seed counts only where it makes a difference."""
-        return [
-            bytes.fromhex(key(self.part.ids[row], self._preparation, int(view), self.seed if view else 0))
-            for row, view in zip(rows, views, strict=True)
-        ]
+        for view in set(views.tolist()) - self._names.keys():  # once: training asks for them in every epoch
+            self._names[view] = keys(self.part.ids, self._preparation, view, self.seed if view else 0)
+        return [self._names[view][row] for row, view in zip(rows.tolist(), views.tolist(), strict=True)]
 
     def example(self, row: int, view: int) -> dict[str, np.ndarray]:
         """One prepared example."""
