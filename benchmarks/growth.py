@@ -7,9 +7,9 @@ process in an empty home: load, rank one backbone, adapt a linear probe, and the
 nothing has computed before. Counts are taken in turn, round by round.
 
 Of each verb: the exponent p of seconds = a + b · count^p, since starting takes its time whatever the count, with a 95 %
-interval over runs; and the bytes of memory that one more example takes, by the highest resident set beyond what the
-process holds once torch and graft are imported, with the same interval. Pages of the feature store that are mapped
-count as resident. Beside it, the memory that `plan` states and that `adapt` came to.
+interval over runs; and the bytes that one more example adds to the largest resident set, with the same interval. What
+torch and graft take once they are imported is alike for all counts; mapped pages of the feature store count as
+resident. At last, how much of the memory that `plan` states `adapt` came to.
 """
 
 import argparse
@@ -74,20 +74,19 @@ def drawn(place: Path, count: int) -> list[tuple[str, str]]:
 
 
 def exponent(counts: np.ndarray, seconds: np.ndarray) -> list[float]:
-    """Of the count, in seconds = a + b · count^p: low, found, high."""
+    """Of the count, in seconds = a + b · count^p, by shares of the seconds: low, found, high."""
 
-    def logs(n: np.ndarray, a: float, b: float, p: float) -> np.ndarray:
-        return np.log(np.exp(a) + np.exp(b) * (n / n.max()) ** p)
+    def logs(share: np.ndarray, a: float, b: float, p: float) -> np.ndarray:
+        return np.log(a + b * share**p)
 
-    n = counts.astype(float)
-    start = (np.log(seconds.min() / 2), np.log(seconds.max()), 1.0)
-    (*_, found), spread = curve_fit(logs, n, np.log(seconds), start, maxfev=20_000)
-    return around(float(found), float(np.sqrt(spread[2, 2])), len(n) - 3)
+    start, least, greatest = (seconds.min() / 2, seconds.max(), 1.0), (0, 0, 0), (seconds.min(), np.inf, 5)
+    found, spread = curve_fit(logs, counts / counts.max(), np.log(seconds), start, bounds=(least, greatest))
+    return around(float(found[2]), float(np.sqrt(spread[2, 2])), len(counts) - 3)
 
 
 def around(value: float, error: float, freedom: int) -> list[float]:
     """A 95 % interval with the value between."""
-    reach = float(t.ppf(0.975, max(1, freedom))) * error
+    reach = float(t.ppf(0.975, freedom)) * error
     return [value - reach, value, value + reach]
 
 
@@ -97,9 +96,16 @@ def grown(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for verb in VERBS:
         spent = [run["verbs"][verb] for run in runs]
         line = linregress(counts, [one["peak"] for one in spent])
-        table[verb] = {kind: exponent(counts, np.array([s[kind] for s in spent])) for kind in ("wall", "cpu")}
-        table[verb]["bytes"] = around(line.slope, line.stderr, len(runs) - 2)
+        table[verb] = {kind: exponent(counts, np.array([one[kind] for one in spent])) for kind in ("wall", "cpu")}
+        table[verb]["bytes"] = around(float(line.slope), float(line.stderr), len(runs) - 2)
+        table[verb]["peak"] = max(one["peak"] for one in spent)
     return table
+
+
+def said(interval: list[float], digits: int) -> str:
+    """The value with its interval behind it."""
+    low, value, high = (f"{one:.{digits}f}" for one in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def main() -> None:
@@ -129,7 +135,13 @@ def main() -> None:
                 print(f"  round {number}, {count} photos, wall s: {told}", file=sys.stderr, flush=True)
     table = grown(runs)
     for verb, row in table.items():
-        print(verb, row)
+        wall, cpu, more = (said(row[kind], digits) for kind, digits in (("wall", 2), ("cpu", 2), ("bytes", 0)))
+        print(f"{verb:8}  wall s ~ count^{wall}  cpu s ~ count^{cpu}  {more} bytes each, to {row['peak'] / 1e9:.2f} GB")
+    kept = max(runs, key=lambda run: run["verbs"]["adapt"]["peak"] / run["stated"])
+    print(
+        f"adapt came to {kept['verbs']['adapt']['peak'] / kept['stated']:.2f} of the memory that plan states, at most; "
+        f"importing takes {max(run['verbs']['start']['peak'] for run in runs) / 1e9:.2f} GB of it"
+    )
     if args.out:
         args.out.write_text(json.dumps({"verbs": table, "runs": runs}, indent=1), encoding="utf-8")
 

@@ -49,7 +49,7 @@ def test_the_nearest_of_many_rows_are_looked_for_in_little_memory() -> None:
     x = rng.normal(size=(len(y), 3)) + 1.5 * y[:, None]
     found = [0.0]
     taken = most(lambda: found.append(knn(x, y)))
-    assert taken < 4 * 8 * CELLS  # 134 MB, where a block of 1024 rows beside all others took 700
+    assert taken < 4 * 8 * CELLS  # 34 MB, where a block of 1024 rows beside all others took 700
 
     z = x - x.mean(0)
     z /= np.linalg.norm(z, axis=1, keepdims=True)  # as near by cosine as by distance

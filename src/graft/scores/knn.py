@@ -8,7 +8,7 @@ from graft.model.rows import labelled
 K = 5  # odd, and few enough that six examples of a class can carry a vote; one neighbour alone is a noisier score
 TIE = 1e-9  # cosines closer than this are equal: rounding must not decide who is a neighbour
 ASKED = 2000  # rows: to ask all of them would take time that grows with their square
-CELLS = 1 << 22  # cosines held at once
+CELLS = 1 << 20  # cosines held at once: 8 MB
 
 
 def knn(features: ArrayLike, labels: ArrayLike) -> float:
