@@ -22,7 +22,7 @@ from graft.data.database import FAULTS, is_damage, refusals
 from graft.data.volume import Volume, offsets, spans
 
 R = TypeVar("R")
-BLOCK = 1 << 20  # bytes copied at a time: read in the file's order, put in the caller's while still in the CPU's cache
+BLOCK = 1 << 18  # bytes copied at a time: read in the file's order, put in the caller's while still in the CPU's cache
 GATHER_BYTES, GATHER_SECONDS = 16 << 20, 2.0  # what a killed process may lose, against 20 ms for each transaction
 TRIES = 10  # an eviction may come between opening and writing, but hardly this often
 
