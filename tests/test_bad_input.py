@@ -259,7 +259,7 @@ def test_a_place_that_cannot_be_written_is_said_first(home, folder, tmp_path):
     for place in (tmp_path / "file" / "model", "/proc/model"):  # root may write into /proc, which takes nothing
         for command in (("transfer", folder), ("verify", folder), ("demo",)):
             done = ran(*command, "--out", place)
-            refused(done, f"{place} cannot be written", "Choose another --out.")
+            refused(done, f"{place} cannot be written", "Choose another.")
             assert done.stderr.count("\n") == 1
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import graft
+from command import ran
 from conftest import at_home
 from graft.hf import to_hf
 from shipping import probed
@@ -42,6 +43,14 @@ def test_timm_loads_what_was_written_and_prepares_photos_alike(home, photos, tmp
     assert str(tmp_path) not in written
     with pytest.raises(graft.DataError, match="no empty folder"):
         to_hf(tmp_path / "model", tmp_path / "hf")
+
+
+def test_a_folder_that_holds_something_is_refused_before_the_data_are_read(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").touch()
+    done = ran("export", tmp_path / "nowhere", "--out", tmp_path / "model", "--to", "hf", tmp_path / "full")
+    assert done.returncode != 0
+    assert f"{tmp_path / 'full'} exists and is no empty folder" in done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -124,12 +124,15 @@ def _export(a: argparse.Namespace) -> None:
     from graft.core.nouns import Report
     from graft.export import check_out, export
     from graft.forms import chosen
+    from graft.hf import vacant
     from graft.verify import verify
 
     if a.to and os.path.isfile(os.path.join(a.data, "card.json")):
         _to_hf(a, a.data)
         return _show(a, {"path": a.to[1]}, "")
     check_out(a.out)
+    if a.to:
+        vacant(a.to[1])
     chosen(a.format)
     task = asked.task(a)
     run, spent = asked.run(a, task)

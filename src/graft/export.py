@@ -218,7 +218,7 @@ def writable(place: str | os.PathLike[str]) -> None:
         os.rmdir(tempfile.mkdtemp(dir=above, prefix=".graft."))
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise DataError(f"{place} cannot be written: {above} takes no folder ({why}). Choose another --out.") from None
+        raise DataError(f"{place} cannot be written: {above} takes no folder ({why}). Choose another.") from None
 
 
 def _baseline(name: str, state_key: str, draft: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from graft.core.errors import DataError, ExportMismatch, PlanError
 from graft.core.nouns import Backbone
 from graft.core.shelf import take
 from graft.data.batches import unstacked
+from graft.export import writable
 from graft.parity import TOLERANCE
 from graft.predict import Predictor
 from graft.twins import INSTEAD, arguments, renamed, twin
@@ -82,6 +83,15 @@ print(pipeline("token-classification", "FOLDER")("Anna flew to Oslo"))""",
 }
 
 
+def vacant(out: str | os.PathLike[str]) -> Path:
+    """The folder to write, refused before anything slow is done where it holds something or cannot be made."""
+    place = Path(os.path.realpath(out))
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise DataError(f"{place} exists and is no empty folder. Choose another.")
+    writable(place)
+    return place
+
+
 def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path:
     """Write an artifact's network as timm or transformers load it: config.json, weights, tokenizer, README.md.
 
@@ -92,11 +102,9 @@ def to_hf(artifact: str | os.PathLike[str], out: str | os.PathLike[str]) -> Path
     Raises:
         PlanError: neither library has such a network; which part it is.
         ExportMismatch: loaded by the library alone, in a fresh process, it answers otherwise.
-        DataError: `out` exists and holds something.
+        DataError: `out` exists and holds something, or cannot be written.
     """
-    predictor, place = graft.open(artifact, "onnx"), Path(os.path.realpath(out))
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise DataError(f"{place} exists and is no empty folder. Choose another.")
+    predictor, place = graft.open(artifact, "onnx"), vacant(out)
     card = predictor.card
     if "tasks" in card or "baseline" in card:
         what = "answers several tasks" if "tasks" in card else f"ships the baseline {card['baseline']}"
