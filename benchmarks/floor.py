@@ -11,7 +11,6 @@ Rates are per second of wall time. GEMM is the faster of torch and NumPy on two 
 many bytes as the features that graft reads. Shares are of one round: the median with the lowest and the highest.
 """
 
-import argparse
 import json
 import math
 import os
@@ -42,7 +41,7 @@ from graft.model import openvino as compiled
 from graft.model.cuts import Cut
 from graft.model.prefix import Prefix
 from graft.speed import forward, subset
-from peers import spread
+from peers import options, spread
 
 SIDE, PASSES = 2048, 8  # of a square matrix; forward passes in a timing
 BATCH = 32  # rows that are copied together, as many as a step of training reads
@@ -182,12 +181,8 @@ def shares(found: dict[str, float], dtype: str, flops: float) -> dict[str, float
 
 def main() -> None:
     """Measure, print a table, and write it."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ask.add_argument("data")
-    ask.add_argument("--backbone", default="package/resnet18")
+    ask = options(__doc__)
     ask.add_argument("--photos", type=int, default=1000)
-    ask.add_argument("--rounds", type=int, default=5)
-    ask.add_argument("--out", type=Path)
     args = ask.parse_args()
     backbone = find(args.backbone)
     module, _ = take("sources", args.backbone.split("/")[0]).open(backbone)

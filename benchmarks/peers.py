@@ -87,15 +87,21 @@ def ours(place: Path, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def main() -> None:
-    """Measure, print a table, and write it."""
-    ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(about: str | None) -> argparse.ArgumentParser:
+    """What benchmarks of photos are asked alike."""
+    ask = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("data")
     ask.add_argument("--backbone", default="package/resnet18")
     ask.add_argument("--rounds", type=int, default=5)
+    ask.add_argument("--out", type=Path)
+    return ask
+
+
+def main() -> None:
+    """Measure, print a table, and write it."""
+    ask = options(__doc__)
     ask.add_argument("--epochs", type=int, default=5)
     ask.add_argument("--peers", nargs="+", default=list(PEERS))
-    ask.add_argument("--out", type=Path)
     args = ask.parse_args()
     backbone = find(args.backbone)
     module, _ = take("sources", args.backbone.split("/")[0]).open(backbone)

@@ -14,14 +14,13 @@ from graft.build import build, examples
 from graft.core.codec import from_json, to_json
 from graft.core.costs import OPENING, seconds
 from graft.core.nouns import Audit, Backbone, Budget, Evidence, Part, Phase, Plan, Sealed, StageProbe, Task
-from graft.core.phases import FEWEST_STEPS, SHARE, deepest
+from graft.core.phases import FEWEST_STEPS, LONGEST, SHARE, deepest
 from graft.core.shelf import names, take
 from graft.load import load
 from graft.modalities import image
 from graft.model.chain import Chain
 from graft.plan import plan
 from graft.sources import package, tiny
-from graft.strategies.auto import LONGEST
 
 # ── sources ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -85,8 +85,10 @@ def charted(
                          for made in tables)  # fmt: skip
     drawn, scores = curves.resampled(tables[0], share), np.array([point.score for point in transfer])
     top = figures.best(task.metric)
-    last = stats.paired(tables[0][-1], tables[0][-2], share, shares=figures.is_share(task.metric))
-    doubling, exponent = curves.doubled(numbers, top - scores, top - drawn) or (last, 0.0)
+    law = curves.doubled(numbers, top - scores, top - drawn)
+    doubling, exponent = law or (
+        stats.paired(tables[0][-1], tables[0][-2], share, shares=figures.is_share(task.metric)), 0.0
+    )  # fmt: skip
     goals = [
         name for name, (row, _) in rivals.items() if name == best or (name == "scratch" and row.state not in UNDONE)
     ]

@@ -6,11 +6,11 @@ from graft.core.costs import epoch_steps, seconds, stored_bytes
 from graft.core.nouns import Budget, Evidence, Phase, Task
 
 SHARE = 0.2  # of the budget's seconds that one adaptation may take: ranking, more seeds and baselines take the rest
+LONGEST = 0.5  # of them, with texts, where depth counts for most, or where less would not reach even the last stage
 SMALL = 400  # test examples, under which rows are compared over folds: so many show a gain of 8 points by themselves
 EPOCHS = 20  # passes wanted; the rate falls to zero over them, and the last ones are often the best
 FEWEST_EPOCHS = 6  # fewer passes over the data are not worth starting
 TEXT_EPOCHS = 4  # the same with texts, on which whole networks are tuned in two to four (Devlin et al. 2019)
-TEXT_SHARE = 0.5  # of the budget's seconds, for texts: how deep a network is tuned counts for most with them
 FEWEST_STEPS = 150  # too few steps, not too many, is the usual fault with few examples (Zhang et al. 2021)
 MOST_STEPS = 6000
 CONTRASTS = 300  # steps of contrastive tuning: the gain comes early
@@ -23,7 +23,7 @@ def share(task: Task) -> float:
     """
     if folded(task):
         return SHARE / 2
-    return TEXT_SHARE if task.modality == "text" else SHARE
+    return LONGEST if task.modality == "text" else SHARE
 
 
 def folded(task: Task) -> bool:

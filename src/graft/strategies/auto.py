@@ -5,7 +5,7 @@ from dataclasses import replace
 from graft.core import figures
 from graft.core.costs import OPENING, seconds
 from graft.core.nouns import Budget, Evidence, Plan, Task
-from graft.core.phases import contrastive, deepest, exact_head, folded, passes, share
+from graft.core.phases import LONGEST, contrastive, deepest, exact_head, folded, passes, share
 from graft.core.shelf import function
 
 FEW = 8  # examples of the rarest class: below, a validation part cannot tell tuning from luck
@@ -13,7 +13,6 @@ FEW_IN_ALL = 40  # the same where examples are of no one class
 KIND = ("text", "classification")
 FEWEST, MOST_FEW = 5, 64  # examples of the rarest class between which contrastive tuning of texts pays
 TELLING = 50  # validation examples: of fewer, the best of many looks is more often luck than a gain
-LONGEST = 0.5  # of the budget's seconds that tuning the last stage may take, where nothing less reaches it
 FAR = 1.0  # proxy A-distance of training and validation part from which tuning is held back: halfway to wholly apart
 
 
