@@ -152,7 +152,7 @@ def load(
         notes += warnings(beside, columns["train"].targets, outputs)
     metric, why = kind.choose_metric(kind.array(columns["train"].targets, len(outputs)), outputs)
     notes += [why] if why else []
-    pairs = lookalikes(kept, notes)
+    pairs = lookalikes(kept, [(found.rows[a].item, found.rows[b].item) for a, b in found.alike], notes)
     ours, aim, origin = [row for row, _ in kept], Part(), Part()
     if target is not None:
         there = reader.find(Path(target).expanduser(), {}, labelled=False).rows

@@ -160,10 +160,16 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
     return own
 
 
-def lookalikes(kept: list[tuple[Seen, str]], notes: list[str]) -> list[tuple[int, int]]:
-    """The pairs of examples in different parts that look alike."""
+def lookalikes(kept: list[tuple[Seen, str]], alike: list[tuple[str, str]], notes: list[str]) -> list[tuple[int, int]]:
+    """The pairs of examples in different parts that look alike, by their hashes or by what the reader found."""
     plain, mirrored = ([row.facts.get(name, 0) for row, _ in kept] for name in ("hash", "mirrored"))
     pairs, within = audit.alike(plain, [row.id for row, _ in kept], [part for _, part in kept], mirrored)
+    at = {row.item: place for place, (row, _) in enumerate(kept)}
+    for one, other in ((at[a], at[b]) for a, b in alike if a in at and b in at):
+        if kept[one][1] == kept[other][1]:
+            within = sorted({*within, one, other})
+        else:
+            pairs.append((one, other))
     if within:
         said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[within[0]][0].item}"
         notes.append(f"{said}: they say less than so many different ones.")

@@ -35,6 +35,7 @@ class Found:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     names: tuple[str, ...] = ()  # of the columns that the labels stand in
+    alike: list[tuple[int, int]] = field(default_factory=list)  # places in `rows` of those that are nearly the same
 
 
 def refuse(asked: Mapping[str, Any], known: Sequence[str], what: str = "There is") -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graft.core.errors import DataError
-from graft.data import tables
+from graft.data import near, tables
 from graft.data.columns import LABELS, PART_NAMES, PARTS, Roles, label, moment, named, roles, shown
 from graft.data.layout import Found, Row, entries, noted
 from graft.data.numbers import MISSING, decimal_mark, misplaced, numbers, robust
@@ -220,7 +220,15 @@ def _choose(place: Path, found: Found, columns: Columns, taken: Collection[str],
     if not values and not levels:
         raise DataError(f"{place} has no column of values to learn from. It has: {shown([*columns])}.")
     found.notes += _oddities(values)
+    coded = [_coded(columns[name], levels[name], options.missing) for name in levels]
+    found.alike = near.copies([*values.values(), *coded])
     found.reading = asdict(replace(options, columns=tuple(values), categories=levels))
+
+
+def _coded(cells: Sequence[Any], levels: Sequence[str], missing: Collection[str]) -> NDArray[np.float64]:
+    """A column of words as the places of its levels; NaN where nothing stands."""
+    place = {level: float(at) for at, level in enumerate(levels)}
+    return np.array([place.get(word(cell, missing), math.nan) for cell in cells])
 
 
 def _same(cells: Sequence[Any], labels: Sequence[Any]) -> bool:

@@ -80,7 +80,7 @@ class Reading:
 class Look:
     """What a row shows at a glance."""
 
-    hash: int  # 0: rows are not compared, which of their numbers matter being unknown
+    hash: int  # 0: a row alone does not tell what is near it; see graft.data.near
     notes: tuple[str, ...]
     known: int  # values that are there
 
