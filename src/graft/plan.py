@@ -32,6 +32,8 @@ CHOICES = {
     "line": "the point between the two that is best on validation is kept",
 }
 SELECTORS, SOLVERS, OBJECTIVES = ("head", "norm", "bias"), ("adamw", "exact"), ("head", "contrastive")
+EXACT_BYTES = {"softmax": 2 * 4, "sigmoid": 2 * 4}  # an exact head takes for a value: it, and it turned; in single
+DOUBLE_BYTES = 3 * 8  # other heads take: in double precision, with what is computed of it
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
 
 
@@ -84,6 +86,7 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
     wanted, (tries, together) = expected(task, evidence, chosen), aligning(task, evidence, chosen)
     trying = f"Alignments with the target domain, {tries}, are tried when it is carried out: at most {_time(together)}."
     kept_bytes = sum(stored.values()) + stored_beside(task, evidence, chosen)
+    each = EXACT_BYTES.get(take("heads", task.head).KIND, DOUBLE_BYTES)
     over = f"It is expected to take longer than the {budget.seconds:g} s that were asked for."
     return replace(
         chosen,
@@ -94,7 +97,7 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         store_bytes=kept_bytes,
         # Stored rows are read through a map of their file, which counts as memory in use as long as there is room.
         peak_bytes=BASE_BYTES
-        + max((_peak(evidence, p, evidence.form) + held_beside(evidence, p) for p in every), default=0)
+        + max((_peak(evidence, p, evidence.form, each) + held_beside(evidence, p) for p in every), default=0)
         + kept_bytes,
         why=(
             *chosen.why,
@@ -271,8 +274,11 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
     )
 
 
-def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
-    """Bytes alive at once: the widest stage of the prefix, or what a training step keeps, with weights and moments."""
+def _peak(evidence: Evidence, phase: Phase, form: Form, each: int) -> int:
+    """Bytes alive at once: the widest stage of the prefix, or what a training step keeps, with weights and moments.
+
+    each: bytes that an exact head takes for each value of the features.
+    """
     curve = evidence.stage_curve
     if not curve:
         return 0
@@ -280,7 +286,7 @@ def _peak(evidence: Evidence, phase: Phase, form: Form) -> int:
     together = form.batch / evidence.rows  # examples that a frozen pass holds
     prefix = int(together * max((stage.saved for stage in curve[:first]), default=0))
     if phase.solver == "exact":
-        return max(prefix, 3 * 8 * evidence.n_train * curve[-1].bytes // 4)  # the table in double precision, thrice
+        return max(prefix, each * evidence.n_train * curve[-1].bytes // 4)
     weights = 4 * (evidence.backbone.params or 25_000_000)
     return (
         max(prefix, phase.batch * sum(stage.saved for stage in curve[first:])) + (1 if phase.adapter else 4) * weights

@@ -15,7 +15,21 @@ from scipy.special import expit, log_expit
 from threadpoolctl import threadpool_limits
 
 from graft.core.errors import DataError
-from graft.model.linear import EXACT, PATH, PATIENCE, ROUGH, Array, Labels, Linear, Rows, folded, principal
+from graft.model.linear import (
+    EXACT,
+    PATH,
+    PATIENCE,
+    ROUGH,
+    Array,
+    Labels,
+    Linear,
+    Rows,
+    blocks,
+    folded,
+    held_out,
+    principal,
+    squared,
+)
 from graft.model.outcomes import standard_error
 
 Outcomes = Callable[[Array, Labels], Array]
@@ -95,9 +109,11 @@ def _threshold(scores: Array, true: NDArray[np.bool_], drawn_to: float) -> float
     return drawn_to + (own - drawn_to) * positives / (positives + TRUSTED)
 
 
-def _checked(x: ArrayLike, y: ArrayLike, w: ArrayLike | None) -> tuple[Array, Array, Array]:
+def _checked(x: ArrayLike, y: ArrayLike, w: ArrayLike | None) -> tuple[Rows, Array, Array]:
     """Features, targets, and what each target counts for (N, K)."""
-    features, targets = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    features, targets = np.asarray(x), np.asarray(y, np.float64)
+    if features.dtype != np.float32:  # as in `linear`
+        features = np.asarray(features, np.float64)
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets) or not targets.shape[1]:
         raise DataError(
             f"Heads for many labels learn from features (N, D) with targets (N, K), not from {features.shape} with "
@@ -107,7 +123,7 @@ def _checked(x: ArrayLike, y: ArrayLike, w: ArrayLike | None) -> tuple[Array, Ar
         raise DataError(f"A linear head is chosen by cross-validation and needs at least 2 rows, not {len(targets)}.")
     if not np.isin(targets, (0, 1)).all():
         raise DataError("A label is there (1) or not (0); the targets hold other values.")
-    if bad := int((~np.isfinite(features)).any(1).sum()):
+    if bad := sum(int((~np.isfinite(part)).any(1).sum()) for _, part in blocks(features)):
         raise DataError(f"{bad} of {len(features)} rows of features hold values that are not finite: leave them out.")
     positive = np.ones(targets.shape[1]) if w is None else np.asarray(w, np.float64)
     if positive.shape != targets.shape[1:] or not (np.isfinite(positive) & (positive > 0)).all():
@@ -116,20 +132,18 @@ def _checked(x: ArrayLike, y: ArrayLike, w: ArrayLike | None) -> tuple[Array, Ar
 
 
 def _choose(
-    rows: Array, y: Array, w: Array, strengths: Sequence[float], fold: Labels, judge: Outcomes
+    rows: Rows, y: Array, w: Array, strengths: Sequence[float], fold: Labels, judge: Outcomes
 ) -> tuple[float, Array, Array]:
     """The strength to take and, at it, the outcomes (N,) of the held-out logits and the folds' mean heads (1, K, A)."""
     count = fold.max() + 1
     learns = (fold != np.arange(count)[:, None]).astype(np.float64)
     asked = np.where((y > 0) & (y.sum(0) == 1), 0.0, w)  # an only positive is held out from a head that saw none
-    single = rows.astype(np.float32)  # enough to compare strengths
+    single = rows.astype(np.float32, copy=False)  # enough to compare strengths
     heads = np.zeros((count, y.shape[1], rows.shape[1]))
     trials, losses = [], []
     for strength in strengths:
         heads = _solve(single, y, w, learns, strength, heads, ROUGH)
-        held = np.empty(y.shape)
-        for k in range(count):
-            held[fold == k] = rows[fold == k] @ heads[k].T
+        held = held_out(rows, heads, fold)
         trials.append((strength, judge(held, fold), heads.mean(0, keepdims=True)))
         losses.append(-float((asked * log_expit(np.where(y > 0, held, -held))).sum()))
         if len(losses) > int(np.argmin(losses)) + PATIENCE:
@@ -154,25 +168,27 @@ def _solve(rows: Rows, y: Array, w: Array, learns: Array, strength: float, start
     rate = np.clip(rate, few, 1 - few)
     penalty = np.full(rows.shape[1], strength)
     penalty[-1] = 0.0  # the intercept
-    scale = np.sqrt((rate * (1 - rate))[..., None] * (rows**2).mean(0) + penalty)
+    scale = np.sqrt((rate * (1 - rate))[..., None] * squared(rows) / len(rows) + penalty)
     if not start.any():
         start = start.copy()
         start[..., -1] = np.log(rate / (1 - rate))
     step = max(1, BLOCK // totals.size)
     doubles: tuple[Any, ...] = (learns.T[..., None], w[:, None], 1 / totals, 1 - 2 * y[:, None])
-    learning, mass, each, sign = (values.astype(rows.dtype) for values in doubles)
+    kind = np.float32 if tolerance == ROUGH else np.float64
+    learning, mass, each, sign = (values.astype(kind) for values in doubles)
 
     def objective(flat: Array) -> tuple[float, Array]:
         heads = flat.reshape(scale.shape) / scale
         loss, slope = float((penalty * heads**2).sum()) / 2, penalty * heads
-        turned = heads.reshape(-1, heads.shape[2]).T.astype(rows.dtype)
+        turned = heads.reshape(-1, heads.shape[2]).T.astype(kind)
         for at in range(0, len(rows), step):
             now = slice(at, at + step)
+            part = rows[now].astype(kind, copy=False)
             share = learning[now] * mass[now] * each  # (rows, F, K)
-            odds = (rows[now] @ turned).reshape(share.shape) * sign[now]
+            odds = (part @ turned).reshape(share.shape) * sign[now]
             loss -= float((share * log_expit(-odds)).sum())
             share *= expit(odds) * sign[now]
-            slope += (share.reshape(len(share), -1).T @ rows[now]).reshape(heads.shape)
+            slope += (share.reshape(len(share), -1).T @ part).reshape(heads.shape)
         return loss, (slope / scale).ravel()
 
     options = {"maxiter": 2000, "maxfun": 4000, "gtol": tolerance, "ftol": 0.0, "maxcor": 5}

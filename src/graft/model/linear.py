@@ -8,8 +8,9 @@ as many as there are rows, and the solver can step along each axis at its own cu
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,7 +28,7 @@ PATIENCE = 2  # strengths in a row without a better held-out log-loss, after whi
 FLOOR = 0.1  # share of the columns that vary too little for their own spread to be trusted as a scale
 ROUGH, EXACT = 1e-4, 1e-7  # largest entry of the gradient, scaled by curvature: to compare strengths, to return
 DIGITS = 9  # to which rows are compared where they are dealt to folds: further ones are rounding
-BLOCK = 4096  # rows per sweep of the objective: bounds its memory
+BLOCK = 4096  # rows in double precision at once: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,18 @@ def cross_predict(
 
 def logits(weight: ArrayLike, bias: ArrayLike, features: ArrayLike) -> Array:
     """What a head of weight (K, D) and bias (K,) says of features (N, D), in double precision: (N, K)."""
-    return np.asarray(features, np.float64) @ np.asarray(weight, np.float64).T + np.asarray(bias, np.float64)
+    turned, rows = np.asarray(weight, np.float64).T, np.asarray(features)
+    said = np.empty((len(rows), turned.shape[1]))
+    for at, part in blocks(rows):
+        said[at] = part @ turned
+    return said + np.asarray(bias, np.float64)
+
+
+def blocks(rows: NDArray[Any]) -> Iterator[tuple[slice, Array]]:
+    """Some rows after the other in double precision, and where they stand: all of them would be the largest thing."""
+    for start in range(0, len(rows), BLOCK):
+        at = slice(start, start + BLOCK)
+        yield at, rows[at].astype(np.float64, copy=False)
 
 
 def _checked(x: ArrayLike, y: ArrayLike, classes: int, w: ArrayLike | None) -> tuple[Rows, Labels, Array]:
@@ -115,39 +127,39 @@ def _checked(x: ArrayLike, y: ArrayLike, classes: int, w: ArrayLike | None) -> t
         raise DataError(f"A linear head is chosen by cross-validation and needs at least 2 rows, not {len(labels)}.")
     if labels.min() < 0 or labels.max() >= classes:
         raise DataError(f"Labels must lie in 0 … {classes - 1}, but they run from {labels.min()} to {labels.max()}.")
-    if bad := int((~np.isfinite(features)).any(1).sum()):
+    if bad := sum(int((~np.isfinite(part)).any(1).sum()) for _, part in blocks(features)):
         raise DataError(f"{bad} of {len(features)} rows of features hold values that are not finite: leave them out.")
     if not (weights >= 0).all() or not 0 < weights.sum() < np.inf:
         raise DataError("The examples' weights must be finite, not negative, and not all zero.")
     return features, labels, weights
 
 
-def principal(x: Rows) -> tuple[Array, Array, Array]:
+def principal(x: Rows) -> tuple[Rows, Array, Array]:
     """Scaled rows on their principal axes, with a column of ones (N, A+1); the map onto the axes (D, A); the mean (D,).
 
     Columns are divided by their spread, but hardly beyond that of the lowest tenth. A feature that is silent on these
     rows and speaks on others would otherwise shout: 30 digits through a MobileNet lose 7 points of accuracy to it.
-    The scaling sees no labels and is shared by the folds.
+    The scaling sees no labels and is shared by the folds. Rows are turned in double precision and kept in that of x.
     """
-    centre = x.mean(0, dtype=np.float64)
-    z = np.subtract(x, centre, dtype=np.float64)
-    spread = z.std(0)
-    varies = spread > 1e-9 * np.abs(x).max(0)  # what is left of a constant column is rounding
-    if varies.any():
-        spread = np.hypot(spread, np.quantile(spread[varies], FLOOR, method="lower"))
-    scale = np.where(varies, 1 / np.where(varies, spread, 1.0), 0.0)
-    z *= scale
-    length = np.sqrt((z**2).sum() / len(z)) or 1.0
-    z /= length
-    wide = z.shape[1] > len(z)
-    squares, axes = np.linalg.eigh(z @ z.T if wide else z.T @ z)
+    centre = sum(part.sum(0) for _, part in blocks(x)) / len(x)
+    spread = np.sqrt(sum(((part - centre) ** 2).sum(0) for _, part in blocks(x)) / len(x))
+    varies = spread > 1e-9 * np.maximum(np.abs(x.min(0)), np.abs(x.max(0)))  # what is left of a constant is rounding
+    least = np.quantile(spread[varies], FLOOR, method="lower") if varies.any() else 1.0
+    scale = np.where(varies, 1 / np.hypot(spread, least), 0.0)
+    scale /= np.linalg.norm(spread * scale) or 1.0
+    if x.shape[1] > len(x):
+        z = (x - centre) * scale
+        squares, axes = np.linalg.eigh(z @ z.T)
+    else:
+        squares, axes = np.linalg.eigh(sum(z.T @ z for z in ((part - centre) * scale for _, part in blocks(x))))
     kept = squares > 1e-12 * squares.max(initial=0.0)
     axes = axes[:, kept]
-    if wide:
+    if x.shape[1] > len(x):
         axes = z.T @ (axes / np.sqrt(squares[kept]))
-    turned = np.ones((len(z), axes.shape[1] + 1))
-    np.matmul(z, axes, out=turned[:, :-1])
-    return turned, (scale / length)[:, None] * axes, centre
+    turned = np.ones((len(x), axes.shape[1] + 1), x.dtype)
+    for at, part in blocks(x):
+        turned[at, :-1] = (part - centre) * scale @ axes
+    return turned, scale[:, None] * axes, centre
 
 
 def folded(x: Rows, y: Labels, folds: int, seed: int) -> Labels:
@@ -161,11 +173,10 @@ def folded(x: Rows, y: Labels, folds: int, seed: int) -> Labels:
     unit = np.where(high > low, high - low, 1.0)
     odd = np.random.default_rng(seed).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     far, content = np.empty(len(x)), np.empty(len(x), np.uint64)
-    for at in range(0, len(x), BLOCK):
-        part = x[at : at + BLOCK].astype(np.float64)
-        far[at : at + BLOCK] = np.linalg.norm(part - centre, axis=1)
+    for at, part in blocks(x):
+        far[at] = np.linalg.norm(part - centre, axis=1)
         inside = np.round((part - low) / unit, DIGITS)  # constant columns add nothing
-        content[at : at + BLOCK] = inside.view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order
+        content[at] = inside.view(np.uint64) @ odd  # modulo 2⁶⁴: exact in any order
     np.round(far / (far.mean() or 1.0), DIGITS, out=far)
     names, first = np.unique(y[np.lexsort((y, content, far))], return_index=True)
     kin = np.argsort(np.argsort(first))[np.searchsorted(names, y)]  # classes by their row nearest to the mean
@@ -191,7 +202,7 @@ def grouped(groups: Sequence[str], count: int = 5) -> Labels:
 
 
 def _choose(
-    rows: Array, y: Labels, w: Array, classes: int, strengths: Sequence[float], fold: Labels, metric: str
+    rows: Rows, y: Labels, w: Array, classes: int, strengths: Sequence[float], fold: Labels, metric: str
 ) -> tuple[float, Array, Array]:
     """The strength to take and, at it, the held-out log-probabilities (N, C) and the folds' mean head (1, C, A)."""
     from scipy.special import log_softmax
@@ -201,14 +212,14 @@ def _choose(
     known = w * (np.bincount(y)[y] > 1)  # an only example is held out from a head that never saw its class
     asked = known if known.any() else w
     learns = np.where(fold == np.arange(count)[:, None], 0.0, w)
-    single = rows.astype(np.float32)  # enough to compare strengths; the head that is returned is solved in double
+    single = rows.astype(
+        np.float32, copy=False
+    )  # enough to compare strengths; the head that is returned is solved in double
     heads = np.zeros((count, classes, rows.shape[1]))
     trials, losses, scores = [], [], []
     for strength in strengths:
         heads = _solve(single, y, learns, strength, heads, ROUGH)
-        held = np.empty((len(y), classes))
-        for k in range(count):
-            held[fold == k] = log_softmax(rows[fold == k] @ heads[k].T, axis=1)
+        held = log_softmax(held_out(rows, heads, fold), axis=1)
         trials.append((strength, held, heads.mean(0, keepdims=True)))
         losses.append(-float(np.average(held[np.arange(len(y)), y], weights=asked)))
         scores.append(float((held.argmax(1) == y) @ share))
@@ -217,6 +228,20 @@ def _choose(
     best = int(np.argmax(scores))
     least = scores[best] - standard_error(trials[best][1].argmax(1) == y, share)
     return trials[min((i for i, score in enumerate(scores) if score >= least), key=losses.__getitem__)]
+
+
+def held_out(rows: Rows, heads: Array, fold: Labels) -> Array:
+    """What each row's own fold's head, of heads (F, K, A), says of rows (N, A): (N, K)."""
+    said = np.empty((len(rows), heads.shape[1]))
+    for at, part in blocks(rows):
+        for k in range(len(heads)):
+            said[at][fold[at] == k] = part[fold[at] == k] @ heads[k].T
+    return said
+
+
+def squared(rows: Rows) -> Array:
+    """The sum of squares of each column."""
+    return np.asarray(sum((part**2).sum(0) for _, part in blocks(rows)))
 
 
 def _solve(rows: Rows, y: Labels, weights: Array, strength: float, start: Array, tolerance: float) -> Array:
@@ -228,19 +253,21 @@ def _solve(rows: Rows, y: Labels, weights: Array, strength: float, start: Array,
     from scipy.optimize import minimize  # not on the way of who asks a model that is fitted
     from scipy.special import log_softmax
 
-    weights = (weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)).astype(rows.dtype)
+    kind = np.float32 if tolerance == ROUGH else np.float64
+    weights = (weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)).astype(kind)
     penalty = np.full(rows.shape[1], strength)
     penalty[-1] = 0.0  # the intercept
     likely = np.exp(log_softmax(rows[:BLOCK] @ start.mean(0).T, axis=1))
-    scale = np.sqrt((likely * (1 - likely)).mean() * (rows**2).mean(0) + penalty)
+    scale = np.sqrt((likely * (1 - likely)).mean() * squared(rows) / len(rows) + penalty)
 
     def objective(flat: Array) -> tuple[float, Array]:
         heads = flat.reshape(start.shape) / scale
         loss, slope = float((penalty * heads**2).sum()) / 2, penalty * heads
+        turned = heads.reshape(-1, heads.shape[2]).T.astype(kind)
         for at in range(0, len(rows), BLOCK):
-            part, target, share = rows[at : at + BLOCK], y[at : at + BLOCK], weights[:, at : at + BLOCK].T
-            each = np.arange(len(part))
-            odds = (part @ heads.reshape(-1, heads.shape[2]).T.astype(rows.dtype)).reshape(len(part), *heads.shape[:2])
+            part = rows[at : at + BLOCK].astype(kind, copy=False)
+            target, share, each = y[at : at + BLOCK], weights[:, at : at + BLOCK].T, np.arange(len(part))
+            odds = (part @ turned).reshape(len(part), *heads.shape[:2])
             odds -= odds.max(2, keepdims=True)
             loss -= float((share * odds[each, :, target]).sum())
             np.exp(odds, out=odds)

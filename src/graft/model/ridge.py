@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from threadpoolctl import threadpool_limits
 
 from graft.core.errors import DataError
-from graft.model.linear import Array, Linear, principal
+from graft.model.linear import Array, Linear, Rows, blocks, principal, squared
 from graft.model.outcomes import standard_error
 
 Outcomes = Callable[[Array], Array]
@@ -53,8 +53,7 @@ def fit(
         strength, held = (
             _choose(rows, y, strengths, copies(x)) if fold is None else _choose_by_fold(rows, y, strengths, fold)
         )
-        squares = (rows**2).sum(0)
-        weight = ((rows.T @ (y - y.mean(0))).T / (squares + len(y) * strength)) @ turn.T
+        weight = ((rows.T @ (y - y.mean(0))).T / (squared(rows) + len(y) * strength)) @ turn.T
     values = 1 - ((held - y) ** 2 / y.var(0)).mean(1) if outcomes is None else outcomes(held)
     error = standard_error(values, made_up)
     return Linear(weight, y.mean(0) - weight @ centre, strength, float(values.mean()), error)
@@ -92,29 +91,28 @@ def _checked(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return features, targets
 
 
-def _choose(rows: Array, y: Array, strengths: Sequence[float], group: NDArray[np.int64]) -> tuple[float, Array]:
+def _choose(rows: Rows, y: Array, strengths: Sequence[float], group: NDArray[np.int64]) -> tuple[float, Array]:
     """The strength to take and, at it, the predictions (N, K) of rows that were left out, on rows (N, A) turned.
 
     Of a group of m equal rows, each with leverage h, the errors are the residuals plus h / (1 - m·h) times their sum.
     """
     mean, count = y.mean(0), np.bincount(group)
-    squares = (rows**2).sum(0)
-    along, spread = rows.T @ (y - mean), rows**2 / squares
+    squares, along = squared(rows), rows.T @ (y - mean)
+    shrunk = 1 / (squares + len(y) * np.array(strengths)[:, None])  # (strengths, A)
+    leverages = 1 / len(y) + np.concatenate([part**2 @ shrunk.T for _, part in blocks(rows)])
     losses, trials = [], []
-    for strength in strengths:
-        kept = squares / (squares + len(y) * strength)
-        residual = y - mean - rows @ (kept / squares * along.T).T
-        leverage = 1 / len(y) + spread @ kept
+    for kept, leverage in zip(shrunk, leverages.T, strict=True):
+        residual = y - mean - rows @ (kept * along.T).T
         sums = np.stack([np.bincount(group, column) for column in residual.T], 1)[group]
         own = np.maximum(1 - count[group] * leverage, 1e-12)
         errors = residual + (leverage / own)[:, None] * sums
         losses.append(float((errors**2 / y.var(0)).mean()))
-        trials.append((strength, errors))
-    strength, errors = trials[int(np.argmin(losses))]
-    return strength, y - errors
+        trials.append(errors)
+    best = int(np.argmin(losses))
+    return strengths[best], y - trials[best]
 
 
-def _choose_by_fold(rows: Array, y: Array, strengths: Sequence[float], fold: NDArray[np.int64]) -> tuple[float, Array]:
+def _choose_by_fold(rows: Rows, y: Array, strengths: Sequence[float], fold: NDArray[np.int64]) -> tuple[float, Array]:
     """The same where whole folds are left out."""
     held = np.empty((len(strengths), *y.shape))
     for k in np.unique(fold):
