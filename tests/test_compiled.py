@@ -1,8 +1,11 @@
 """A frozen prefix as a compiled graph: the same features, traced once, and only where a probe finds it worth while."""
 
+import os
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -102,6 +105,31 @@ def test_without_openvino_there_is_no_graph(chain, x, monkeypatch) -> None:
     with pytest.raises(PlanError, match="pip install openvino"):
         chain.split(2, GRAPH)[0].run(x)
     compiled.dtypes.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from graft.formats.openvino import convert; convert(Path('net.onnx'), Path('model.xml'), [])",
+        "from graft.model.openvino import compiled; import torch; "
+        "net = torch.nn.Sequential(torch.nn.Linear(4, 2)); x = {'input': torch.zeros(2, 4)}; "
+        "compiled(net, {'0': 'a'}, x, ['0'], 'float32')(x)",
+    ],
+)
+def test_nobody_is_told_of_what_is_converted(use: str, tmp_path: Path, home: Path) -> None:
+    """OpenVINO's converter keeps a name for its user in the person's folder, and sends events under it."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "net", value[:1], value[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), tmp_path / "net.onnx")
+    person = tmp_path / "person"
+    person.mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(person)}
+    code = f"from pathlib import Path; {use}; import sys; assert 'openvino' in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=env, check=True)
+    assert list(person.iterdir()) == []
 
 
 def test_the_path_with_a_graph_ends_like_the_path_without(own_home, photos, monkeypatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graft.core.errors import PlanError
+from graft.model.intel import openvino
 
 FILES = ("model.xml", "model.bin")
 
@@ -16,14 +16,14 @@ def convert(onnx: Path, path: Path, samples: Sequence[Mapping[str, np.ndarray]])
     Raises:
         PlanError: OpenVINO is not installed.
     """
-    openvino = _openvino()
-    openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
+    package = openvino()
+    package.save_model(package.convert_model(str(onnx)), str(path), compress_to_fp16=False)
 
 
 def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """The function that the files hold, with all that it gives, by name."""
     settings = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, it would be used
-    compiled = _openvino().Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino().Core().compile_model(str(path), "CPU", settings)
     names = [output.any_name for output in compiled.outputs]
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -31,11 +31,3 @@ def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.nd
         return {name: np.array(said[at]) for at, name in enumerate(names)}
 
     return run
-
-
-def _openvino():  # type: ignore[no-untyped-def]
-    try:
-        import openvino
-    except ImportError:
-        raise PlanError("OpenVINO is not installed: pip install openvino.") from None
-    return openvino

@@ -17,6 +17,7 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
+from graft.model.intel import openvino
 from graft.model.modes import evaluating
 from graft.model.prefix import Tensors, reached
 
@@ -28,7 +29,7 @@ PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 def dtypes() -> tuple[str, ...]:
     """In which numbers this machine's processor computes at full speed, none where OpenVINO is not installed."""
     try:
-        able = _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except (PlanError, RuntimeError):
         return ()
     return ("float32", "bfloat16") if "BF16" in able else ("float32",)
@@ -47,17 +48,17 @@ def compiled(
     Raises:
         PlanError: OpenVINO is not installed, or cannot run this network.
     """
-    openvino = _openvino()
+    package = openvino()
     try:
-        whole = _read(openvino, network, ids, inputs, wanted[-1])
+        whole = _read(package, network, ids, inputs, wanted[-1])
         kept = [whole.output(name).get_node().input_value(0) for name in wanted]
-        part = openvino.Model(kept, whole.get_parameters())
+        part = package.Model(kept, whole.get_parameters())
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISION[dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        ask = openvino.Core().compile_model(part, "CPU", settings).create_infer_request()
+        ask = package.Core().compile_model(part, "CPU", settings).create_infer_request()
     except GraftError:
         raise
     except Exception as error:  # tracing runs the network's own code, and conversion knows no list of what it refuses
@@ -70,37 +71,37 @@ def compiled(
     return run
 
 
-def _read(openvino: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
+def _read(package: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
     """A graph that reaches this stage: the one in the home, or a new one of the whole network."""
     shapes = [(name, tuple(value.shape)) for name, value in inputs.items()]
-    names = {stage: key(openvino.__version__, stage, id, shapes) for stage, id in ids.items()}
+    names = {stage: key(package.__version__, stage, id, shapes) for stage, id in ids.items()}
     place, whole = home.folder("graphs"), names[list(ids)[-1]]
     with home.lock("graphs", whole):
         found = place / f"{names[last]}.txt"  # names the folder of the graph that has this stage
         at = place / (found.read_text(encoding="utf-8") if found.exists() else whole)
         if not (at / "graph.xml").exists():
             at = place / whole
-            model = _traced(openvino, network, list(ids), inputs)
+            model = _traced(package, network, list(ids), inputs)
             with home.storage():
                 at.mkdir(exist_ok=True)
-                openvino.save_model(model, at / "new.xml", compress_to_fp16=False)
+                package.save_model(model, at / "new.xml", compress_to_fp16=False)
                 (at / "new.bin").replace(at / "graph.bin")
                 (at / "new.xml").replace(at / "graph.xml")
             for name in names.values():
                 home.write_text(place / f"{name}.txt", at.name)
             home.evict(MOST, "graphs", frozenset({at.name}))
         home.touch(at)
-        return openvino.Core().read_model(at / "graph.xml")
+        return package.Core().read_model(at / "graph.xml")
 
 
-def _traced(openvino: Any, network: nn.Module, names: Sequence[str], inputs: Tensors) -> Any:
+def _traced(package: Any, network: nn.Module, names: Sequence[str], inputs: Tensors) -> Any:
     """The graph with these stages' outputs; two rows are enough to trace it by."""
     some = tuple(value[:2].contiguous() for value in inputs.values())
     with torch.no_grad(), evaluating(network), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of shapes that a trace holds fixed: so they are
         body = torch.jit.trace(_Captured(network, names, list(inputs)), some, strict=False, check_trace=False)
-        shapes = [openvino.PartialShape(list(value.shape)) for value in inputs.values()]
-        model = openvino.convert_model(body, example_input=some, input=shapes)
+        shapes = [package.PartialShape(list(value.shape)) for value in inputs.values()]
+        model = package.convert_model(body, example_input=some, input=shapes)
     for output, name in zip(model.outputs, names, strict=True):
         output.get_tensor().set_names({name})
     return model
@@ -118,11 +119,3 @@ class _Captured(nn.Module):
         fed = dict(zip(self.fed, inputs, strict=True))
         found = reached(self.network, self.names, fed, lambda output: first(output).float())
         return tuple(found[name] for name in self.names)
-
-
-def _openvino() -> Any:
-    try:
-        import openvino
-    except ImportError:
-        raise PlanError("OpenVINO is not installed: pip install openvino.") from None
-    return openvino
