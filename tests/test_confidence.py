@@ -111,10 +111,9 @@ def test_an_exported_network_tells_logits_and_novelty(tmp_path: Path) -> None:
     for name, shipped in (("old", Shipped(network)), ("new", Shipped(network, known=known))):
         onnx.write(shipped, {"x": x}, tmp_path / f"{name}.onnx", {"x": ["batch", 5]}, shipped.outputs)
     fed = {"x": x[:4].numpy()}
-    old, new = (onnx.read_all(tmp_path / f"{name}.onnx")(fed) for name in ("old", "new"))
+    old, new = (onnx.read(tmp_path / f"{name}.onnx")(fed) for name in ("old", "new"))
     assert set(old) == {"logits", "features"}
     assert new["features"] == pytest.approx(network.backbone(x[:4]).detach().numpy(), abs=1e-6)
     assert np.array_equal(old["logits"], new["logits"])
-    assert np.array_equal(onnx.read(tmp_path / "new.onnx")(fed), new["logits"])
     with torch.no_grad():
         assert new["novelty"] == pytest.approx(novelty(network.backbone(x[:4]), known).numpy(), abs=1e-5)

@@ -232,7 +232,7 @@ def test_formats_agree_with_torch_at_any_batch_size(tiny_home: Path, tmp_path: P
         take("formats", "onnx").write(chain.network, chain.example, file, free)
         shelf.convert(file, place / shelf.FILES[0], [image.example(input, 8, generator(8))])
     assert sorted(path.name for path in place.iterdir()) == sorted(shelf.FILES)
-    run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = shelf.read_all(place / shelf.FILES[0])
+    run: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] = shelf.read(place / shelf.FILES[0])
     for rows in (1, 2, 7):
         x = image.example(input, rows, generator(rows))["x"]
         with torch.no_grad():

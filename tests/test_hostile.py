@@ -160,7 +160,7 @@ def program(tmp_path_factory) -> Path:
 
     place = tmp_path_factory.mktemp("program") / "model.pt2"
     torch_export.write(torch.nn.Linear(3, 2), {"input": torch.randn(2, 3)}, place, {"input": ["batch", 3]})
-    told = torch_export.read_all(place)({"input": np.ones((5, 3), np.float32)})
+    told = torch_export.read(place)({"input": np.ones((5, 3), np.float32)})
     assert told["logits"].shape == (5, 2)
     return place
 
@@ -192,7 +192,7 @@ def test_a_program_that_torch_would_run_is_refused(program, tmp_path, evil):
         for one in whole.namelist():
             copy.writestr(one, change(one, whole.read(one)))
     with pytest.raises(graft.ExportMismatch, match=words):
-        torch_export.read_all(tmp_path / "x.pt2")
+        torch_export.read(tmp_path / "x.pt2")
 
 
 @pytest.mark.parametrize("name", ["../../evil.py", "/etc/cron.d/x", "x/data/constants/custom_obj_0", "x/code.pkl"])
@@ -201,11 +201,11 @@ def test_an_archive_with_a_member_elsewhere_is_refused(program, tmp_path, name):
     with zipfile.ZipFile(copy, "a") as archive:
         archive.writestr(name, b"x")
     with pytest.raises(graft.ExportMismatch, match=re.escape(f"holds {name!r}, which is no part")):
-        torch_export.read_all(copy)
+        torch_export.read(copy)
     with zipfile.ZipFile(tmp_path / "bomb.pt2", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x/models/model.json", bytes(10_000_000))
     with pytest.raises(graft.ExportMismatch, match="compressed"):
-        torch_export.read_all(tmp_path / "bomb.pt2")
+        torch_export.read(tmp_path / "bomb.pt2")
 
 
 # ── decoders ──────────────────────────────────────────────────────────────────────────────────────────────────────────

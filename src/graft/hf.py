@@ -232,7 +232,7 @@ def _compare(predictor: Predictor, place: Path, code: str, how: str) -> None:
     some: Any = unstacked(predictor.modality.example(predictor.input, ASKED, np.random.default_rng(0)))
     fed: Mapping[str, np.ndarray] = predictor.modality.ship(some, predictor.input)
     fed = {name: fed[name] for name in predictor.card["schema_in"]}
-    right = take("formats", "onnx").read_all(predictor.folder / "model.onnx")(fed)["logits"]
+    right = take("formats", "onnx").read(predictor.folder / "model.onnx")(fed)["logits"]
     with TemporaryDirectory() as desk:
         asked, told = Path(desk, "asked.safetensors"), Path(desk, "told.safetensors")
         save_file({name: np.ascontiguousarray(value) for name, value in fed.items()}, asked)

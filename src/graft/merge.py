@@ -144,7 +144,7 @@ def _remember(opened: Mapping[str, Predictor], draft: Path) -> None:
 
 def _compared(draft: Path, opened: Mapping[str, Predictor]) -> float:
     """The largest difference of a logit between the merged network and each single one, on random examples."""
-    first, worst, read = next(iter(opened.values())), 0.0, take("formats", "onnx").read_all
+    first, worst, read = next(iter(opened.values())), 0.0, take("formats", "onnx").read
     merged, single = read(draft / ONNX), {name: read(one.folder / ONNX) for name, one in opened.items()}
     for batch in BATCHES:
         some: Any = unstacked(first.modality.example(first.input, batch, np.random.default_rng(0)))

@@ -33,7 +33,7 @@ def runtime(folder: Path, card: Card, input: Any, asked: str = "") -> Runtime:
         return _baseline(_guarded(folder / "weights.safetensors", _state), card["baseline"], by_word)
     name = _chosen(card, asked)
     place = folder / card["formats"][name]["files"][0]
-    run = _guarded(place, take("formats", name).read_all)
+    run = _guarded(place, take("formats", name).read)
     modality = take("modalities", card["modality"])
 
     def compute(prepared: Sequence[Any], words: Sequence[list[str]]) -> list[Said]:

@@ -39,9 +39,9 @@ def convert(onnx: Path, path: Path, samples: Sequence[Mapping[str, np.ndarray]])
         )
 
 
-def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """The function that a file holds, as the ONNX format reads it."""
-    return take("formats", "onnx").read_all(path)  # type: ignore[no-any-return]
+    return take("formats", "onnx").read(path)  # type: ignore[no-any-return]
 
 
 class _Samples:

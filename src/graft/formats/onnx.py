@@ -44,14 +44,11 @@ def write(
         program.save(str(path), external_data=False)
 
 
-def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """The function that a file holds: prepared examples (B, …) by name → logits (B, outputs)."""
-    run = read_all(path)
-    return lambda inputs: run(inputs)["logits"]
+def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+    """The function that a file holds: prepared examples (B, …) to all that it gives, by name.
 
-
-def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
-    """The same with all that it gives, by name: logits, and perhaps features and novelty (B,) of the examples."""
+    Those are logits (B, outputs), and perhaps features and novelty (B,) of the examples.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -20,7 +20,7 @@ def convert(onnx: Path, path: Path, samples: Sequence[Mapping[str, np.ndarray]])
     package.save_model(package.convert_model(str(onnx)), str(path), compress_to_fp16=False)
 
 
-def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """The function that the files hold, with all that it gives, by name."""
     settings = {"INFERENCE_PRECISION_HINT": "f32"}  # where a processor has bfloat16, it would be used
     compiled = openvino().Core().compile_model(str(path), "CPU", settings)

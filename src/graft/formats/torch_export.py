@@ -52,7 +52,7 @@ def write(
         torch.export.save(made, path, extra_files={"outputs": json.dumps(list(outputs))})
 
 
-def read_all(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
+def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]:
     """The function that a file holds, with all that it gives, by name.
 
     Raises:
