@@ -1,7 +1,8 @@
-"""A new head on a frozen network, as other libraries do it: each at its best, with nothing needless.
+"""A new head, and perhaps more, on a frozen network as other libraries do it: each at its best, with nothing needless.
 
-Knows nothing of graft; `peers.py` starts it in a fresh process with a job on standard input. Photos are plain; the
-frozen part runs without gradients, in channels_last where the library lets it; batches of 32 from two workers.
+Knows nothing of graft; `peers.py` starts it in a fresh process with a job on standard input, which names the parameters
+that learn beside the head. What is frozen runs without gradients, in channels_last where the library lets it; batches
+of 32 from two workers, of plain photos or of ones cropped and flipped anew in every epoch.
 """
 
 import json
@@ -17,14 +18,16 @@ from torch.utils.data import DataLoader
 
 from plain_photos import loader, network, outputs, probe
 
-RATE = 5e-3  # of AdamW for a head on features of size one
+RATE, SLOW = 5e-3, 1e-4  # of AdamW for a head on features of size one, and for what was learned before
 Answers = np.ndarray
 
 
 def frozen(job: dict[str, Any]) -> nn.Module:
-    """The network in channels_last, of which its fresh last layer alone learns."""
+    """The network in channels_last, of which its fresh last layer learns, and what the job names."""
     torch.manual_seed(job["seed"])
     model = network(job, job["classes"]).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    for name in job["learned"]:
+        model.get_parameter(name).requires_grad_(True)
     last(model).requires_grad_(True)
     model.train = lambda mode=True: model  # type: ignore[method-assign]  # batch norm stays as it was learned
     return model
@@ -35,9 +38,21 @@ def last(model: nn.Module) -> nn.Module:
     return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
 
 
-def plain(job: dict[str, Any], part: str) -> DataLoader[Any]:
-    """Plain photos, shuffled where they are learned from."""
-    data = loader(job, part, False).dataset
+def split(model: nn.Module) -> list[list[nn.Parameter]]:
+    """What learns: what was learned before, if any of it does, and the head."""
+    head = list(last(model).parameters())
+    others = [one for one in model.parameters() if one.requires_grad and all(one is not each for each in head)]
+    return [others, head] if others else [head]
+
+
+def rates(parts: list[list[nn.Parameter]]) -> list[dict[str, Any]]:
+    """The same as groups of an optimiser."""
+    return [{"params": part, "lr": rate} for part, rate in zip(parts, (SLOW, RATE)[-len(parts) :], strict=True)]
+
+
+def batched(job: dict[str, Any], part: str) -> DataLoader[Any]:
+    """Photos, shuffled where they are learned from, and there varied if the job says so."""
+    data = loader(job, part, part == "train" and job["varied"]).dataset
     return DataLoader(data, 32, shuffle=part == "train", num_workers=2, persistent_workers=True)
 
 
@@ -54,8 +69,8 @@ def rival(job: dict[str, Any]) -> Answers:
 def loop(job: dict[str, Any]) -> Answers:
     """A loop by hand."""
     model = frozen(job)
-    engine = torch.optim.AdamW(last(model).parameters(), lr=RATE)
-    batches = plain(job, "train")
+    engine = torch.optim.AdamW(rates(split(model)))
+    batches = batched(job, "train")
     for _ in range(job["epochs"]):
         for x, y in batches:
             engine.zero_grad()
@@ -70,8 +85,8 @@ def fabric(job: dict[str, Any]) -> Answers:
 
     device = Fabric(accelerator="cpu", devices=1)
     module = frozen(job)
-    model, engine = device.setup(module, torch.optim.AdamW(last(module).parameters(), lr=RATE))
-    batches = device.setup_dataloaders(plain(job, "train"))
+    model, engine = device.setup(module, torch.optim.AdamW(rates(split(module))))
+    batches = device.setup_dataloaders(batched(job, "train"))
     for _ in range(job["epochs"]):
         for x, y in batches:
             engine.zero_grad()
@@ -106,7 +121,8 @@ def trainer(job: dict[str, Any]) -> Answers:
             dataloader_num_workers=2, dataloader_persistent_workers=True, save_strategy="no", report_to="none",
             logging_strategy="no", disable_tqdm=True, remove_unused_columns=False,
         )  # fmt: skip
-        Trainer(Told(model), how, collate, plain(job, "train").dataset).train()
+        engine = torch.optim.AdamW(rates(split(model)))
+        Trainer(Told(model), how, collate, batched(job, "train").dataset, optimizers=(engine, None)).train()
     return answers(model, job)
 
 
@@ -118,13 +134,10 @@ def fastai(job: dict[str, Any]) -> Answers:
     from fastai.optimizer import Adam
 
     model = frozen(job)
-    loaders = DataLoaders(plain(job, "train"), plain(job, "val"))
-    learner = Learner(
-        loaders, model, nn.functional.cross_entropy, Adam, lr=RATE,
-        splitter=lambda net: [list(last(net).parameters())],
-    )  # fmt: skip
+    loaders = DataLoaders(batched(job, "train"), batched(job, "val"))
+    learner = Learner(loaders, model, nn.functional.cross_entropy, Adam, lr=RATE, splitter=split)
     with learner.no_bar():
-        learner.fit_one_cycle(job["epochs"], RATE)
+        learner.fit_one_cycle(job["epochs"], slice(SLOW, RATE) if job["learned"] else RATE)
     return answers(model, job)
 
 
@@ -137,11 +150,11 @@ def keras(job: dict[str, Any]) -> Answers:
     width = last(body).in_features
     body.reset_classifier(0) if hasattr(body, "reset_classifier") else None
     layer = keras.layers.TorchModuleWrapper(body)
-    layer.trainable = False
+    layer.trainable = bool(job["learned"])
     model = keras.Sequential([layer, keras.layers.Dense(job["classes"], input_shape=(width,))])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.AdamW(RATE), loss)
-    model.fit(plain(job, "train"), epochs=job["epochs"], verbose=0)
+    model.compile(keras.optimizers.AdamW(SLOW if job["learned"] else RATE), loss)  # it has one rate for all
+    model.fit(batched(job, "train"), epochs=job["epochs"], verbose=0)
     return np.concatenate([model.predict_on_batch(x).argmax(1) for x, _ in loader(job, "test", False)])
 
 

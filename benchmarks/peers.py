@@ -1,13 +1,17 @@
-"""The same job in other libraries and in graft: a new head on a frozen network, in turn, whole processes.
+"""The same job in other libraries and in graft, in turn, whole processes: a new head on a frozen network, or more.
 
     pip install -e ".[test]" fastai lightning keras accelerate
-    python benchmarks/peers.py photos/ --backbone package/resnet18 --rounds 5 --out peers.json
+    python benchmarks/peers.py photos/ --backbone package/resnet18 --rounds 5 --out peers.json --picture peers.svg
+    python benchmarks/peers.py photos/ --learn stage --epochs 20
+    python benchmarks/peers.py photos/ --views 4
 
-Every contender is a fresh process that reads the photos, trains a head for some epochs (graft and the rival: to its
-optimum) and answers the test part; `peer_photos.py` holds the others'. Weights are fetched beforehand, parts are those
-that `graft.load` draws. The order is A B C …, A B C …; each ratio is of one round, shown as the median with the lowest
-and highest. CPU seconds are those of the process and of the workers that it waits for, memory is the process's own
-largest resident set.
+Every contender is a fresh process that reads the photos, trains a head for some epochs and answers the test part;
+`peer_photos.py` holds the others'. Of a head on plain photos graft and the rival, which keeps features in an array,
+find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all` everything; with `--views K`
+photos are cropped and flipped, by the others anew in every epoch, by graft K times, which it keeps. Weights are fetched
+beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each ratio is of one round, shown as
+the median with the lowest and highest. CPU seconds are those of the process and of the workers that it waits for,
+memory is the process's own largest resident set.
 
 graft's first row begins with an empty home, and reads, audits and measures before it chooses; `again` asks the same
 once more; `another seed` adapts anew on what is stored by then.
@@ -29,8 +33,9 @@ from safetensors.torch import save_file
 
 import graft
 from beside import asked, move, shown
-from graft.build import find
+from graft.build import build, find
 from graft.core import home
+from graft.core.nouns import Task
 from graft.core.shelf import take
 
 HERE = Path(__file__).parent
@@ -43,7 +48,13 @@ job = json.load(sys.stdin)
 task = graft.load(job["data"])
 budget = graft.Budget(seconds=600.0, firm=False)
 evidence = graft.rank(task, [job["backbone"]], budget)[0]
-run = graft.adapt(task, graft.plan(task, evidence, job["strategy"], budget), job["seed"])
+plan = graft.plan(task, evidence, "linear_probe", budget)
+if job["learn"] != "head" or job["views"]:
+    stages = {"head": [], "stage": [f"stages[{len(evidence.stage_curve) - 1}:]"], "all": ["stages[0:]"]}
+    steps, views = job["epochs"] * -(-len(task.train) // 32), job["views"] or 1
+    phase = graft.Phase(("head", *stages[job["learn"]]), steps=steps, lr=5e-3, backbone_lr=0.02, views=views)
+    plan = graft.Plan(plan.backbone, task.head, "by hand", (phase,), plan.form)
+run = graft.adapt(task, plan, job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
 print(json.dumps({"answers": said.tolist(), "peak": highest()}))
 """
@@ -101,7 +112,10 @@ def main() -> None:
     """Measure, print a table, and write it."""
     ask = options(__doc__)
     ask.add_argument("--epochs", type=int, default=5)
-    ask.add_argument("--peers", nargs="+", default=list(PEERS))
+    ask.add_argument("--peers", nargs="+", help="which; all that can do the job by default")
+    ask.add_argument("--learn", choices=("head", "stage", "all"), default="head")
+    ask.add_argument("--views", type=int, default=0)
+    ask.add_argument("--picture", type=Path)
     args = ask.parse_args()
     backbone = find(args.backbone)
     module, _ = take("sources", args.backbone.split("/")[0]).open(backbone)
@@ -113,12 +127,15 @@ def main() -> None:
         save_file({name: value.contiguous() for name, value in module.state_dict().items()}, place / "weights")
         job = {"weights": str(place / "weights"), "classes": len(task.outputs), "epochs": args.epochs, "seed": 0}
         job |= {"train": shown(task, task.train), "val": shown(task, task.val), "test": shown(task, test)}
-        job |= asked(task, backbone)
-        own = {"data": args.data, "backbone": args.backbone, "strategy": "linear_probe", "seed": 0}
+        job |= asked(task, backbone) | {"learned": learned(task, args.backbone, args.learn), "varied": bool(args.views)}
+        own = {"data": args.data, "backbone": args.backbone, "seed": 0}
+        own |= {"learn": args.learn, "views": args.views, "epochs": args.epochs}
+        tuned = args.learn != "head" or args.views > 0
+        peers = args.peers or [peer for peer in PEERS if peer != "rival" or not tuned]
         rounds = list[dict[str, dict[str, Any]]]()
         for number in range(args.rounds):
             found = ours(place, own)
-            for peer in args.peers:
+            for peer in peers:
                 found[peer] = measured([sys.executable, str(HERE / "peer_photos.py")], {**job, "do": peer})
             rounds.append(found)
             told = ", ".join(f"{name} {one['wall']:.1f}/{one['cpu']:.1f}" for name, one in found.items())
@@ -130,6 +147,40 @@ def main() -> None:
         print(f"{name:22} {100 * row['accuracy']:5.1f} %  wall {wall:24} cpu {cpu:24} {row['peak'] / 1e9:.2f} GB")
     if args.out:
         args.out.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    if args.picture:
+        drawn(table, args.picture)
+
+
+def learned(task: Task, backbone: str, learn: str) -> list[str]:
+    """The parameters of the bare backbone that learn."""
+    if learn == "head":
+        return []
+    chain, _ = build(find(backbone), task.head, len(task.outputs))
+    chain.freeze([f"stages[{len(chain.stages) - 1 if learn == 'stage' else 0}:]"])
+    named = chain.network.named_parameters()
+    return [name.removeprefix("backbone.") for name, one in named if one.requires_grad]
+
+
+def drawn(table: dict[str, dict[str, Any]], place: Path) -> None:
+    """The seconds of each as multiples of graft's: logarithmic bars, with the lowest and highest round."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    rows = sorted(table.items(), key=lambda item: item[1]["wall"][1])
+    low, middle, high = np.array([row["wall"] for _, row in rows]).T
+    with rc_context({"svg.fonttype": "none", "font.size": 10}):
+        made = Figure(figsize=(7, 0.4 * len(rows) + 0.9))
+        axes = made.subplots()
+        colours = ["#0072b2" if name.startswith("graft") else "#999999" for name, _ in rows]
+        axes.barh(range(len(rows)), middle, xerr=[middle - low, high - middle], color=colours, capsize=3)
+        axes.set_yticks(range(len(rows)), [f"{name}, {100 * row['accuracy']:.1f} %" for name, row in rows])
+        axes.set_xscale("log")
+        axes.set_xlabel("seconds, as a multiple of graft's first run (lowest, median and highest round)")
+        axes.xaxis.set_major_formatter("{x:g}")
+        for at, value in enumerate(middle):
+            axes.text(high[at] * 1.06, at, f"{value:.2g}", va="center")
+        axes.spines[["top", "right"]].set_visible(False)
+        made.savefig(place, bbox_inches="tight", metadata={"Date": None} if place.suffix == ".svg" else None)
 
 
 def spread(values: list[float]) -> list[float]:

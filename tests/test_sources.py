@@ -853,3 +853,22 @@ def test_torchvision_reads_its_own_file_from_the_hub_folder(
         assert (loading.missing, loading.shape) == ((), ())
         assert torch.equal(run(net, photos()), run(package.open(package.find(name))[0], photos()))
     assert [b.id for b in source.catalog("image")] == ["torchvision/mobilenet_v3_small"]  # the other is not the default
+
+
+LEAN = """
+import sys, torch
+from graft.model.lean import NAMES
+from graft.sources import timm as source, torchvision as other
+net, other_net = source.build("resnet10t", None), other.build("resnet18", None)
+assert "torch._dynamo" not in sys.modules and "torch._inductor" not in sys.modules
+supported = sys.modules["torchvision.ops.roi_align"].is_compile_supported
+assert supported("cpu") == sys.modules["torch._dynamo.utils"].is_compile_supported("cpu")
+from timm.models.naflexvit import NaFlexRopeIterator  # has a function that is kept from the compiler
+x = torch.rand(2, 3, 32, 32)
+assert torch.allclose(torch.compile(net, backend="eager")(x), net(x), atol=1e-5)
+assert torch.compiler.disable.__module__ == "torch.compiler"
+"""
+
+
+def test_networks_are_made_without_the_compiler_which_works_when_it_is_asked_for() -> None:
+    subprocess.run([sys.executable, "-c", LEAN], check=True)

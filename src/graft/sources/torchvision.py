@@ -33,7 +33,7 @@ def catalog(modality: str) -> list[Backbone]:
     here = {path.name for path in _cache().glob("*.pth")} if modality == "image" else set()
     if not here:
         return []
-    from torchvision import models
+    models = _models()
 
     names = models.list_models(module=models)
     return [find(name) for name in names if Path(models.get_model_weights(name)["DEFAULT"].url).name in here]
@@ -45,7 +45,7 @@ def find(name: str) -> Backbone:
     Raises:
         BackboneError: torchvision has no such network or no such weights.
     """
-    from torchvision import models
+    models = _models()
 
     architecture, features, weights = _parse(name)
     meta, transform = weights.meta, weights.transforms()
@@ -88,7 +88,8 @@ def open(backbone: Backbone, pretrained: bool = True) -> "tuple[nn.Module, Loadi
 def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str, Any] | None = None) -> "nn.Module":
     """The empty headless network, in eval mode: random weights from torch's current generator."""
     from torch import nn
-    from torchvision import models
+
+    models = _models()
 
     architecture, features, _ = _parse(name)
     family = models.get_model_builder(architecture).__module__.rpartition(".")[2]
@@ -131,10 +132,17 @@ def _int(module: "nn.Module", name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
+def _models() -> Any:
+    from graft.model.lean import lean
+
+    return lean("torchvision.models")
+
+
 def _parse(name: str) -> tuple[str, bool, Any]:
     """(architecture, features only?, the weights' entry) of a name."""
     import torch
-    from torchvision import models
+
+    models = _models()
 
     architecture, _, tag = name.partition(".")
     known = models.list_models(module=models)
