@@ -103,6 +103,12 @@ def asked(task: Task, backbone: Backbone) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def saved(module: Any, place: Path) -> None:
+    """The weights of a backbone under the names that its library gives them."""
+    known = getattr(module, "model", module).state_dict()  # graft's wrapping of transformers' networks is not theirs
+    save_file({name: value.contiguous() for name, value in known.items()}, place)
+
+
 def main() -> None:
     """Measure, and print a table."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -120,8 +126,7 @@ def main() -> None:
         move(place / "home")
         task = graft.load(args.data)
         (place / "task.json").write_text(to_json(task), encoding="utf-8")
-        module = module.model if task.modality == "text" else module  # without its pooling
-        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, place / "weights")
+        saved(module, place / "weights")
         parts = {"train": task.train, "val": task.val, "test": task.test.open("benchmark")}
         job = {"weights": str(place / "weights"), "out": str(place / "answers"), "classes": len(task.outputs)}
         job |= {name: shown(task, part) for name, part in parts.items()} | asked(task, backbone)

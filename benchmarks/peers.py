@@ -1,17 +1,18 @@
 """The same job in other libraries and in graft, in turn, whole processes: a new head on a frozen network, or more.
 
-    pip install -e ".[test]" fastai lightning keras accelerate
+    pip install -e ".[test]" fastai lightning keras accelerate    # for photos
+    pip install -e ".[test]" sentence-transformers setfit accelerate    # for texts, which learn a head alone
     python benchmarks/peers.py photos/ --backbone package/resnet18 --rounds 5 --out peers.json --picture peers.svg
     python benchmarks/peers.py photos/ --learn stage --epochs 20
     python benchmarks/peers.py photos/ --views 4
 
-Every contender is a fresh process that reads the photos, trains a head for some epochs and answers the test part;
-`peer_photos.py` holds the others'. Of a head on plain photos graft and the rival, which keeps features in an array,
-find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all` everything; with `--views K`
-photos are cropped and flipped, by the others anew in every epoch, by graft K times, which it keeps. Weights are fetched
-beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each ratio is of one round, shown as
-the median with the lowest and highest. CPU seconds are those of the process and of the workers that it waits for,
-memory is the process's own largest resident set.
+Every contender is a fresh process that reads the examples, trains a head for some epochs and answers the test part;
+`peer_photos.py` and `peer_texts.py` hold the others'. Of a head on plain examples graft and the rival, which keeps
+features in an array, find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all`
+everything; with `--views K` photos are cropped and flipped, by the others anew in every epoch, by graft K times, which
+it keeps. Weights are fetched beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each
+ratio is of one round, shown as the median with the lowest and highest. CPU seconds are those of the process and of the
+workers that it waits for, memory is the process's own largest resident set.
 
 graft's first row begins with an empty home, and reads, audits and measures before it chooses; `again` asks the same
 once more; `another seed` adapts anew on what is stored by then.
@@ -29,10 +30,9 @@ from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save_file
 
 import graft
-from beside import asked, move, shown
+from beside import asked, move, saved, shown
 from graft.build import build, find
 from graft.core import home
 from graft.core.nouns import Task
@@ -58,7 +58,10 @@ run = graft.adapt(task, plan, job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
 print(json.dumps({"answers": said.tolist(), "peak": highest()}))
 """
-PEERS = ("rival", "loop", "fabric", "trainer", "fastai", "keras")
+PEERS = {
+    "image": ("rival", "loop", "fabric", "trainer", "fastai", "keras"),
+    "text": ("rival", "sentence-transformers", "setfit", "trainer"),
+}
 
 
 def measured(command: list[str], job: dict[str, Any]) -> dict[str, Any]:
@@ -124,24 +127,25 @@ def main() -> None:
         move(place / "home")
         task = graft.load(args.data)
         test = task.test.open("benchmark")
-        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, place / "weights")
+        saved(module, place / "weights")
         job = {"weights": str(place / "weights"), "classes": len(task.outputs), "epochs": args.epochs, "seed": 0}
         job |= {"train": shown(task, task.train), "val": shown(task, task.val), "test": shown(task, test)}
         job |= asked(task, backbone) | {"learned": learned(task, args.backbone, args.learn), "varied": bool(args.views)}
         own = {"data": args.data, "backbone": args.backbone, "seed": 0}
         own |= {"learn": args.learn, "views": args.views, "epochs": args.epochs}
         tuned = args.learn != "head" or args.views > 0
-        peers = args.peers or [peer for peer in PEERS if peer != "rival" or not tuned]
+        peers = args.peers or [peer for peer in PEERS[task.modality] if peer != "rival" or not tuned]
+        script = {"image": "peer_photos.py", "text": "peer_texts.py"}[task.modality]
         rounds = list[dict[str, dict[str, Any]]]()
         for number in range(args.rounds):
             found = ours(place, own)
             for peer in peers:
-                found[peer] = measured([sys.executable, str(HERE / "peer_photos.py")], {**job, "do": peer})
+                found[peer] = measured([sys.executable, str(HERE / script)], {**job, "do": peer})
             rounds.append(found)
             told = ", ".join(f"{name} {one['wall']:.1f}/{one['cpu']:.1f}" for name, one in found.items())
             print(f"  round {number}, wall/cpu s: {told}", file=sys.stderr, flush=True)
         table = summed(rounds, np.asarray(test.targets))
-    print(f"{len(task.train)} photos, {args.epochs} epochs; time as a multiple of `graft`'s")
+    print(f"{len(task.train)} examples, {args.epochs} epochs; time as a multiple of `graft`'s")
     for name, row in table.items():
         wall, cpu = (f"×{row[kind][1]:.2f} [{row[kind][0]:.2f}, {row[kind][2]:.2f}]" for kind in ("wall", "cpu"))
         print(f"{name:22} {100 * row['accuracy']:5.1f} %  wall {wall:24} cpu {cpu:24} {row['peak'] / 1e9:.2f} GB")
