@@ -49,7 +49,7 @@ def setfit(job: dict[str, Any]) -> Answers:
     with TemporaryDirectory() as place:
         model = SetFitModel(model_body=sentences(job, place), model_head=LogisticRegression(max_iter=3000))
         rows = Dataset.from_dict({"text": job["train"]["texts"], "label": job["train"]["targets"]})
-        how = TrainingArguments(place, batch_size=16, num_epochs=1, report_to="none", save_strategy="no")
+        how = TrainingArguments(place, batch_size=16, num_epochs=1, num_iterations=20, report_to="none", save_strategy="no")
         Trainer(model, how, rows).train()
         return np.asarray(model.predict(job["test"]["texts"]))
 
