@@ -22,8 +22,8 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # them at the end.
 LONGEST = (
     "docs", "path", "identity", "audio_path", "contracts", "readme", "text", "studio", "resume", "heads_path",
-    "artifact", "signal_path", "planted", "vector_path", "verdict", "joint", "report", "serve_attacks", "search", "encoders",
-    "sources", "text_path", "page", "serve", "hf", "grouping", "divergence", "regularizers",
+    "artifact", "signal_path", "planted", "vector_path", "verdict", "joint", "report", "serve_attacks", "search",
+    "encoders", "sources", "text_path", "page", "serve", "hf", "grouping", "divergence", "regularizers",
 )  # fmt: skip
 
 
