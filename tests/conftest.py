@@ -3,7 +3,9 @@
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,9 +21,9 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 # Files whose tests take minutes, the longest first: where two workers share the files, none is left alone with one of
 # them at the end.
 LONGEST = (
-    "docs", "audio_path", "path", "identity", "artifact", "heads_path", "contracts", "readme", "signal_path",
-    "vector_path", "studio", "resume", "serve_attacks", "planted", "search", "encoders", "sources", "text_path", "page",
-    "serve", "report", "verdict", "grouping", "divergence", "joint", "regularizers",
+    "docs", "path", "identity", "audio_path", "contracts", "readme", "text", "studio", "resume", "heads_path",
+    "artifact", "signal_path", "planted", "vector_path", "verdict", "joint", "report", "serve_attacks", "search",
+    "encoders", "sources", "text_path", "page", "serve", "hf", "grouping", "divergence", "regularizers",
 )  # fmt: skip
 
 
@@ -107,6 +109,15 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, file in enumerate(sorted(write_photos(place / "drawn", 3, 8, seed=7).rglob("*.jpg"))):
         file.rename(place / f"{index}.jpg")
     return place
+
+
+@pytest.fixture(autouse=True)
+def _operations_are_read_once() -> Iterator[None]:
+    """For every export torch reads the sources of ONNX's operations again, a second each: a worker exports dozens."""
+    yield
+    place = sys.modules.get("onnxscript._framework_apis.torch_2_11")
+    if place and not hasattr(place.get_torchlib_ops, "cache_info"):
+        place.get_torchlib_ops = cache(place.get_torchlib_ops)
 
 
 @pytest.fixture(autouse=True)

@@ -62,11 +62,10 @@ class Prefix:
         """Content key of the cut's output."""
         return self.ids()[self.cut.name] if self.cut else ""
 
-    def forward(self, inputs: Tensors) -> torch.Tensor:
-        """The cut's output for exactly these examples, detached, float32; ragged ones row by row."""
-        assert self.cut is not None
-        out, lay = self.capture(inputs, [self.cut])[self.cut.name], self.chain.lay(inputs)
-        return lay.taken(out, self.cut.unit) if lay else out
+    def outputs(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
+        """Several cuts' outputs for exactly these examples, detached, float32; ragged ones row by row."""
+        found, lay = self.capture(inputs, cuts), self.chain.lay(inputs)
+        return {cut.name: lay.taken(found[cut.name], cut.unit) if lay else found[cut.name] for cut in cuts}
 
     def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
         """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
