@@ -38,7 +38,7 @@ def of(report: Report, name: str) -> Row:
 
 def test_a_sweep_of_which_every_rate_diverges_is_a_row_that_says_so(task, run, monkeypatch) -> None:
     monkeypatch.setattr(graft.scratch, "RATES", (1e30, 1e31))
-    report = graft.verify(task, run, replace(FAST, seconds=2.1))
+    report = graft.verify(task, run, replace(FAST, seconds=8.1))
     row, told = of(report, "scratch"), " ".join(report.notes)
     assert (row.state, row.trials) == ("diverged", 2)
     assert 0 <= row.score <= 1
@@ -55,7 +55,7 @@ def test_a_last_training_that_diverges_leaves_the_trial_that_had_held(task, run,
         raise TrainingDiverged("The loss is nan.")
 
     monkeypatch.setattr(graft.scratch, "reseeded", breaks)
-    report = graft.verify(task, run, replace(FAST, seconds=2.2))
+    report = graft.verify(task, run, replace(FAST, seconds=9.2))
     row = of(report, "scratch")
     assert row.state in ("unfinished", "saturated")
     assert row.run
@@ -118,7 +118,7 @@ def test_a_fold_of_source_data_that_diverges_costs_its_own_row_alone(task, run, 
     first = graft.folds.folds(sourced, distinct(sourced.test.part), 0)[1].key
     monkeypatch.setattr(sys.modules["graft.verify"], "once", breaks)
     exact = (Phase(("head",), solver="exact"),)
-    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=2.6))
+    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=9.4))
     assert report.folds == 5
     assert "Repetition 1 of the folds goes without source_only: The loss is inf." in " ".join(report.notes)
     assert {row.name for row in report.rows} >= {"adapted", "joint"}
@@ -152,7 +152,7 @@ def test_a_source_row_that_cannot_be_trained_is_told_whatever_is_asked(task, run
     monkeypatch.setattr(path, "reseeded", breaks)
     monkeypatch.setattr(graft.folds, "SMALL", 400 if folds else 0)
     exact = (Phase(("head",), solver="exact"),)
-    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=2.8))
+    report = graft.verify(sourced, graft.adapt(sourced, replace(run.plan, phases=exact)), replace(FAST, seconds=8.6))
     assert (report.folds > 0) == folds
     assert "source_only" in {row.name for row in report.rows}
     assert "There is no row joint, since it could not be trained: The loss is inf." in report.notes

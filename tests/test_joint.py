@@ -20,7 +20,7 @@ from graft.forgetting import untouched
 from graft.joint import alone, halves, together
 from photos import photos as write_photos
 
-FAST, ONE = Budget(seconds=3, firm=False), "tiny/shapes"
+FAST, ONE = Budget(seconds=8, firm=False), "tiny/shapes"
 PROBE = (Phase(("head",), solver="exact"),)
 # It forgets, whatever the processor.
 HARD = (Phase(("head", "stages[0:]"), steps=150, lr=0.3, backbone_lr=1.0, stored=False, patience=99),)

@@ -19,7 +19,7 @@ from command import cli, ran
 from graft.core.nouns import Budget, Form, Phase, Plan
 from graft.core.shelf import names
 
-FAST = Budget(seconds=4, firm=False)
+FAST = Budget(seconds=8, firm=False)
 ONE = "tiny/shapes"
 
 
@@ -211,7 +211,7 @@ def test_only_verify_opens_the_test_part(tiny_home, photos):
     chosen = graft.plan(task, graft.rank(task, [ONE], FAST)[0], "linear_probe", FAST)
     run = graft.adapt(task, chosen)
     assert task.test.reasons == []
-    graft.verify(task, run, replace(FAST, seconds=4.5))  # another budget, so that no stored report answers
+    graft.verify(task, run, replace(FAST, seconds=8.5))  # another budget, so that no stored report answers
     assert len(task.test.reasons) == 1
 
 

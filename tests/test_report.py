@@ -67,7 +67,7 @@ def artifact(tiny_place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     (place / "data" / "stripes" / "<script>.jpg").write_bytes(b"no photo")
     with pytest.MonkeyPatch.context() as patch:
         at_home(patch, tiny_place)
-        whole = graft.Budget(3, firm=False)
+        whole = graft.Budget(10, firm=False)
         graft.transfer(place / "data", backbones=["tiny/shapes"], strategy="lp_ft", budget=whole, out=place / "model")
     return place / "model"
 

@@ -163,7 +163,7 @@ def test_a_quantity_is_learned_from_muscles(tmp_path: Path, capsys) -> None:
     """How strongly two of four muscles are tensed, in newtons."""
     rng = np.random.default_rng(0)
     force = rng.uniform(5, 80, 96)
-    x = emg(np.ones(96, int), rng, seconds=0.2)
+    x = emg(np.ones(96, int), rng)
     x[:, :2] *= (force / 40)[:, None, None]
     place = recording(tmp_path / "grip.npz", x, force.round(1), ("FDS", "FCR", "EDC", "ECU"), 1000.0, unit="mV")
     options = ["--modality", "signal", "--backbone", "blank/resnet1d", "--strategy", "full", "--budget", "5s"]
