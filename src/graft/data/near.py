@@ -10,9 +10,7 @@ from graft.data.numbers import robust
 Array = NDArray[np.float64]
 
 K = 8  # the 8th and the 16th nearest tell of how many dimensions the rows are
-WIDTH = (
-    64  # more columns than that are mixed at random to so many, which keeps distances (Johnson & Lindenstrauss 1984)
-)
+WIDTH = 64  # more columns than that are mixed at random: distances stay (Johnson & Lindenstrauss 1984)
 FAR = 10.0  # spreads from the middle; what lies beyond counts as there
 ALARMS = 0.01  # tables without any near copy in which one is named
 LOOKS = 1 << 24  # distances; of more rows, as many as that allows are compared with all
@@ -23,8 +21,8 @@ def copies(columns: Sequence[Array]) -> list[tuple[int, int]]:
     """Pairs of rows, the earlier first, that lie nearer to each other than chance puts neighbours; equal rows are one.
 
     Of a point's 16 nearest, the nearer 15 lie at (r / r₁₆)ᵈ evenly between 0 and 1, where d is of how many dimensions
-    the rows are: the median of (r₈ / r₁₆)ᵈ is ½, which tells d, and (r₁ / r₁₆)ᵈ is below s in at most 15 s of the
-    rows (after Facco et al. 2017, doi:10.1038/s41598-017-11873-y). Up to seven near copies do not hide one another.
+    the rows are: the mean of d log (r₁₆ / r₈) is 1/8 + … + 1/15, which tells d, and (r₁ / r₁₆)ᵈ is below s in at most
+    15 s of the rows (after Levina & Bickel 2004). Up to seven near copies do not hide one another.
 
     Args:
         columns: numbers, each of shape (N,), NaN where one is missing.
@@ -49,7 +47,8 @@ def copies(columns: Sequence[Array]) -> list[tuple[int, int]]:
         apart[start : start + step] = np.take_along_axis(exact, order, 1)
         nearest[start : start + step] = np.take_along_axis(near, order[:, :1], 1)[:, 0]
     share = apart / apart[:, -1:]
-    dimensions = np.log(0.5) / np.log(min(float(np.median(share[:, K - 1])), 1 - 1e-9))
+    steps = max(float(-np.log(share[:, K - 1]).mean()), 1e-9)
+    dimensions = min((1 / np.arange(K, 2 * K)).sum() / steps, x.shape[1])
     found = np.flatnonzero(share[:, 0] ** dimensions < ALARMS / ((2 * K - 1) * len(looked)))
     pairs = {tuple(sorted((int(looked[at]), int(nearest[at])))) for at in found}
     return sorted((int(places[one]), int(places[other])) for one, other in pairs)

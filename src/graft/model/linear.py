@@ -212,9 +212,7 @@ def _choose(
     known = w * (np.bincount(y)[y] > 1)  # an only example is held out from a head that never saw its class
     asked = known if known.any() else w
     learns = np.where(fold == np.arange(count)[:, None], 0.0, w)
-    single = rows.astype(
-        np.float32, copy=False
-    )  # enough to compare strengths; the head that is returned is solved in double
+    single = rows.astype(np.float32, copy=False)  # enough to compare strengths
     heads = np.zeros((count, classes, rows.shape[1]))
     trials, losses, scores = [], [], []
     for strength in strengths:
