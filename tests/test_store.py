@@ -125,6 +125,7 @@ def test_ragged_rows_round_trip(home: Path, batches: list, dtype: str, shape: tu
 
 
 def test_a_forgotten_store_lets_go_of_its_files(home: Path) -> None:
+    gc.collect()  # of what other tests have forgotten
     before = set(os.listdir("/dev/fd"))
     store = open_store("p", "float32", SHAPE)
     store.write([key(0)], content([key(0)]))

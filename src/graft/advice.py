@@ -18,6 +18,7 @@ HEADS = {
     "blank": "Nothing was transferred: there were no pretrained weights. What ships reaches {right}.",
 }
 ODD = "What is odd about the data"  # the section of the report
+FAULTLESS = 60  # answers without a fault from which on fewer than one in twenty is wrong, surely: 3 / n (95 %)
 UNSURE = 0.05  # share of the answers that are unsure from which a person is wanted
 STEEP = 0.01  # gain of a share that twice the labels must promise to be worth a word
 
@@ -28,7 +29,8 @@ def answer(report: Report, shown: Exhibits) -> str:
     use, rival = rows[report.ships if report.ships != "adapted" else report.reference], rows[report.reference]
     good, other = (figures.score(row.score, report.metric) for row in (use, rows["adapted"]))
     kind = report.verdict if shown.pretrained else "blank"
-    if kind == "inconclusive" and rows["adapted"].score == rival.score == figures.best(report.metric):
+    faultless = rows["adapted"].score == rival.score == figures.best(report.metric)
+    if kind == "inconclusive" and faultless and report.n_test >= FAULTLESS:
         kind = "perfect"
     count = f"{report.n_test} {shown.word[1]}"
     return HEADS["outdone" if kind == "negative" and use.transfers else kind].format(

@@ -201,7 +201,7 @@ def _candidates(one: argparse.ArgumentParser) -> None:
         "--budget",
         type=_seconds,
         metavar="TIME",
-        help="wall time to keep to, such as 90s, 10m or 2h; if none is named, 10m are aimed at and nothing is left out",
+        help="wall time to keep to, such as 90s, 10m or 2h; if none is named, 10m are aimed at and all is compared",
     )
     one.add_argument("--max-params", type=_number, metavar="N", help="most parameters of a backbone, such as 25M")
     one.add_argument(

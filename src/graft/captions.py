@@ -63,8 +63,8 @@ def ranked(report: Report, shown: Exhibits) -> str:
         grey = " In grey: given up after fewer examples, and not to be compared with the others." if early else ""
         which = "Pretrained networks" if shown.pretrained else "Networks without pretrained weights"
         return (
-            f"{which}, each with a linear layer on top; {shown.backbone} was taken. Where several cannot be told apart "
-            f"(two standard errors), that is the fastest of them.{grey}"
+            f"{which}, each with a linear layer on top; {shown.backbone} was taken, by this and by what is "
+            f"published of them. Where that leaves several alike (two standard errors), it is the fastest.{grey}"
         )
     (one,) = shown.ranking
     reached = f"{figures.score(one.score, report.metric)} ± {figures.gain(one.error, report.metric)}"

@@ -54,7 +54,7 @@ def expectation(
     whole, left = foreseen(task, plan, budget), max(0.0, budget.seconds - spent)
     seconds = max(min(whole, left), least) if budget.firm else whole
     text = f"Proving it (graft verify) is expected to take about {seconds:.0f} s"
-    if budget.firm and whole > left:
+    if budget.firm and round(whole) > round(seconds):
         text += f", not the {whole:.0f} s that all of it would: what counts least is left out or shortened"
     if budget.firm and least > left:
         text += (

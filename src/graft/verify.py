@@ -25,7 +25,7 @@ from graft.core.phases import exact_head
 from graft.core.shelf import take
 from graft.curve import charted
 from graft.entries import Answers, Entry, Test, asked, complete, entry, opened
-from graft.folds import FOLDS, SHARE, distinct, foldable, joined, more, once, over_folds
+from graft.folds import FOLDS, distinct, foldable, joined, more, once, over_folds
 from graft.forgetting import forgotten
 from graft.joint import beside, rows_for
 from graft.meter import Meter
@@ -117,10 +117,13 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
             broken.append(f"There is no row {sourced}, since it could not be trained: {error}")
     clock.lap("other rows that transfer")
     if WHOLE not in clock.out and not several and foldable(task, run, replace(budget, seconds=math.inf)):
-        broken.append(
-            f"In folds, each of all {len(task.train) + len(task.val) + len(part)} labelled examples would have been "
-            f"asked, and smaller gains shown; they take a budget of {more(task, run) / SHARE:.0f} s or more."
-        )
+        if budget.firm:
+            clock.leave(WHOLE, more(task, run))
+        else:
+            broken.append(
+                f"In folds, each of all {len(task.train) + len(task.val) + len(part)} labelled examples would have "
+                f"been asked, and smaller gains shown; at {run.cost.seconds:.0f} s a run that takes too long."
+            )
     alone = {entry.row.name: entry.answers[0] for entry in (adapted, *others)}
     wide = _wide(task, run, [adapted, *others], part, budget, broken, clock) if several else None
     clock.lap("folds")
