@@ -9,6 +9,7 @@ import pytest
 
 import graft
 from graft.build import build, suited
+from graft.clock import WHOLE
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Budget, Part, Phase, Plan, Sealed
 from graft.entries import Entry, asked, entry
@@ -76,12 +77,17 @@ def test_folds_are_made_only_where_they_answer_the_same_question(task, run, tiny
 
 
 def test_who_could_have_had_folds_is_told(task, run, tiny_home) -> None:
-    """A plan that takes too long for five of it: the report says what budget would do."""
+    """A plan that takes too long for five of it: the report says so, and that a firm budget was too short for it."""
     tuned = replace(run.plan, phases=(*run.plan.phases, Phase(("head",), steps=9)))
     done = graft.adapt(task, tuned)
-    report = graft.verify(task, replace(done, cost=replace(done.cost, seconds=9.0)), FAST)
+    slow = replace(done, cost=replace(done.cost, seconds=9.0))
+    report = graft.verify(task, slow, FAST)
     assert report.folds == 0
-    assert any("a budget of 72 s or more" in note for note in report.notes)
+    assert any("at 9 s a run that takes too long" in note for note in report.notes)
+    firm = graft.verify(task, slow, replace(FAST, seconds=30, firm=True))
+    assert firm.folds == 0
+    assert WHOLE in firm.left_out
+    assert f"{WHOLE} (about 36 s)" in " ".join(firm.notes)
     assert set(report.power) == {"1", "2", "4", "8"}
     assert list(report.power.values()) == sorted(report.power.values())
 
