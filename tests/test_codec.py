@@ -62,3 +62,5 @@ def test_what_json_cannot_say_survives() -> None:
 def test_a_budget_that_allows_nothing_is_refused(asked: dict[str, float]) -> None:
     with pytest.raises(PlanError, match="allows nothing: give more"):
         Budget(**asked)  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match="seconds are a number, 300 for five minutes; not '5m'"):
+        Budget(seconds="5m")

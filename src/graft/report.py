@@ -154,7 +154,8 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn("cost", "What it cost", "Of this run, on this machine.", None, _list(spendings(shown)))
     rows = [(name, value) for name, value in shown.lineage.items() if name != "command"]
     command = shown.lineage.get("command", "")
-    again = f"<p>The same again: <code>{_safe(command)}</code></p>" if command else ""
+    clock = " How far it gets in its time hangs on the machine, and with it what is tried." * ("--budget" in command)
+    again = f"<p>The same again: <code>{_safe(command)}</code>{clock}</p>" if command else ""
     parts = ", ".join(f"{count} {name}" for name, count in shown.parts.items())
     yield drawn("lineage", "Where it comes from", f"{parts} {many}.", None, again + _table(("", ""), rows))
     if notes := [note for note in report.notes if note not in shown.audit]:

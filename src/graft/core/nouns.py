@@ -215,7 +215,10 @@ class Budget:
     licenses: tuple[str, ...] = ()  # of the weights, as `graft list backbones` writes them; () allows every one
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seconds", float(self.seconds))  # 30 and 30.0 are one budget, and one key
+        try:
+            object.__setattr__(self, "seconds", float(self.seconds))  # 30 and 30.0 are one budget, and one key
+        except (TypeError, ValueError):
+            raise PlanError(f"A budget's seconds are a number, 300 for five minutes; not {self.seconds!r}.") from None
         if not (self.seconds > 0 and self.bytes >= 0):
             raise PlanError(f"A budget of {self.seconds:g} s and {self.bytes} bytes allows nothing: give more of both.")
         if (self.params is not None and self.params <= 0) or (self.latency is not None and not self.latency > 0):
