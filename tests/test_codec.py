@@ -62,5 +62,8 @@ def test_what_json_cannot_say_survives() -> None:
 def test_a_budget_that_allows_nothing_is_refused(asked: dict[str, float]) -> None:
     with pytest.raises(PlanError, match="allows nothing: give more"):
         Budget(**asked)  # type: ignore[arg-type]
+
+
+def test_a_budget_that_is_no_number_is_refused() -> None:
     with pytest.raises(PlanError, match="seconds are a number, 300 for five minutes; not '5m'"):
         Budget(seconds="5m")

@@ -7,8 +7,6 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-import torch
-
 NAMES = ("torch._dynamo", "torch._dynamo.utils")
 ASKED = "is_compile_supported"  # what torchvision takes of it
 _alone = RLock()
@@ -16,6 +14,8 @@ _alone = RLock()
 
 def lean(name: str) -> Any:
     """A module, for whose import the compiler is loaded only if something uses it."""
+    import torch
+
     with _alone:
         if NAMES[0] in sys.modules:
             return importlib.import_module(name)

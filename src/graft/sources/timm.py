@@ -15,6 +15,7 @@ from graft.core.errors import BackboneError, nearest
 from graft.core.keys import file_sha256
 from graft.core.nouns import Backbone, Loading
 from graft.core.shelf import take
+from graft.model.lean import lean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +45,7 @@ def catalog(modality: str) -> list[Backbone]:
     kept = [path.name.removeprefix(mark) for path in Path(HF_HUB_CACHE).glob(f"{mark}*")]
     if modality != "image" or not kept:
         return []
-    timm = _timm()
+    timm = lean("timm")
 
     names = sorted(set(kept) & set(timm.list_pretrained()))
     return [find(name) for name in names if _cached(f"timm/{name}")]
@@ -58,7 +59,7 @@ def find(name: str) -> Backbone:
     """
     if folder := _folder(name):
         return _local(name, folder)
-    timm = _timm()
+    timm = lean("timm")
 
     cfg = _cfg(name)
     weighted = bool(cfg.hf_hub_id or cfg.url)
@@ -113,18 +114,12 @@ def convert(state: "dict[str, Tensor]", module: "nn.Module") -> "dict[str, Tenso
     return dict(rule(state, module)) if rule else state
 
 
-def _timm() -> Any:
-    from graft.model.lean import lean
-
-    return lean("timm")
-
-
 def _size(input: Mapping[str, Any] | None) -> tuple[int, int] | None:
     return (input["size"][0], input["size"][1]) if input else None
 
 
 def _create(name: str, size: tuple[int, int] | None, **arguments: Any) -> "nn.Module":
-    timm = _timm()
+    timm = lean("timm")
 
     if folder := _folder(name):
         name, fixed = f"local-dir:{folder}", _config(folder)[0].get("fixed_input_size", False)
@@ -145,7 +140,7 @@ def _cfg(name: str) -> Any:
     Raises:
         BackboneError: unknown name or tag.
     """
-    timm = _timm()
+    timm = lean("timm")
 
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from graft.core.errors import BackboneError, nearest
 from graft.core.keys import file_sha256
 from graft.core.nouns import Backbone, Loading
+from graft.model.lean import lean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,7 +34,7 @@ def catalog(modality: str) -> list[Backbone]:
     here = {path.name for path in _cache().glob("*.pth")} if modality == "image" else set()
     if not here:
         return []
-    models = _models()
+    models = lean("torchvision.models")
 
     names = models.list_models(module=models)
     return [find(name) for name in names if Path(models.get_model_weights(name)["DEFAULT"].url).name in here]
@@ -45,7 +46,7 @@ def find(name: str) -> Backbone:
     Raises:
         BackboneError: torchvision has no such network or no such weights.
     """
-    models = _models()
+    models = lean("torchvision.models")
 
     architecture, features, weights = _parse(name)
     meta, transform = weights.meta, weights.transforms()
@@ -89,7 +90,7 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
     """The empty headless network, in eval mode: random weights from torch's current generator."""
     from torch import nn
 
-    models = _models()
+    models = lean("torchvision.models")
 
     architecture, features, _ = _parse(name)
     family = models.get_model_builder(architecture).__module__.rpartition(".")[2]
@@ -132,17 +133,11 @@ def _int(module: "nn.Module", name: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _models() -> Any:
-    from graft.model.lean import lean
-
-    return lean("torchvision.models")
-
-
 def _parse(name: str) -> tuple[str, bool, Any]:
     """(architecture, features only?, the weights' entry) of a name."""
     import torch
 
-    models = _models()
+    models = lean("torchvision.models")
 
     architecture, _, tag = name.partition(".")
     known = models.list_models(module=models)
