@@ -4,6 +4,7 @@ import logging
 import re
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ import graft
 from command import here
 from graft.clock import Clock
 from graft.core import home
+from graft.core.exhibits import Spent
 from graft.core.keys import key
 from graft.core.nouns import Budget, Evidence, Phase, Plan, Run, StageProbe, Task
+from graft.exhibits import gathered
 from graft.proof import expectation, foreseen
 from graft.speed import Training
+from graft.spendings import spendings
 
 ONE, FEWEST = "tiny/shapes", 8
 SMALL = 2.0  # seconds
@@ -124,3 +128,13 @@ def test_what_is_expected_is_said_before(task: Task, photos: Path, capsys: pytes
     assert f"10 s are left of the budget, but training from scratch takes {least:.0f} s at least" in told
     assert here("plan", photos, "--backbone", ONE, "--budget", "20s", "--quiet", "--explain") == 0
     assert "Proving it (graft verify) is expected to take about" in capsys.readouterr().out
+
+
+def test_a_budget_that_was_not_kept_is_told_beside_the_cost(task: Task, run: Run) -> None:
+    report = graft.verify(task, run, Budget(SMALL))
+    told = gathered(task, run, report).exhibits
+    steps = (Spent("reading", 1.0), Spent("writing and checking the model", 47.2))
+    over = "In all: 48 s. That is 28 s more than the budget of 20 s; the longest step was writing and checking the"
+    assert spendings(replace(told, spent=steps, allowed=20.0))[2] == f"{over} model (47 s)."
+    for allowed in (0.0, 48.0):  # none was named; one that held
+        assert spendings(replace(told, spent=steps, allowed=allowed))[2] == "In all: 48 s."

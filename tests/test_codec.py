@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+import graft
 from graft.core.codec import from_json, to_json
 from graft.core.errors import PlanError
 from graft.core.nouns import Budget, Epoch, Part, Phase, Plan
@@ -67,3 +68,6 @@ def test_a_budget_that_allows_nothing_is_refused(asked: dict[str, float]) -> Non
 def test_a_budget_that_is_no_number_is_refused() -> None:
     with pytest.raises(PlanError, match="seconds are a number, 300 for five minutes; not '5m'"):
         Budget(seconds="5m")
+    for verb in (graft.rank, graft.plan, graft.verify, graft.search):
+        with pytest.raises(PlanError, match=r"such as graft.Budget\(seconds=300\); not 5"):
+            verb(None, None, budget=5)

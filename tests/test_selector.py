@@ -55,6 +55,8 @@ def test_where_only_a_head_is_fitted_the_gap_is_the_prior_s() -> None:
     only = standing(backbones, probes.tolist(), errors.tolist(), tuned=False)
     assert both.value[0] < both.value[1]  # eight points of ImageNet top-1 stand against four of the probe
     assert only.value[0] > only.value[1]
+    likely = standing(backbones, probes.tolist(), errors.tolist(), tuned=0.5)  # where that hangs on the clock
+    assert ((both.gain < likely.gain) & (likely.gain < only.gain)).all()
 
 
 def test_without_two_published_accuracies_or_a_share_the_probe_decides_alone() -> None:

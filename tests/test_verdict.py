@@ -145,7 +145,7 @@ def test_a_smaller_network_from_scratch_says_its_size_and_what_the_cap_cut_off(t
     chain = build(graft.find(ONE), task.head, len(task.outputs), 0, pretrained=False)[0]
     size = sum(parameter.numel() for parameter in chain.network.parameters())
     assert row.note.startswith(f"tiny/net, {size:,} parameters, ")
-    assert "rates tried (7, where transfer had 21 trials): " in row.note
+    assert "rates tried (7; transfer chose from 21): " in row.note
     assert smaller(task, run, blank(task, run)) is None  # this one is as small
 
 

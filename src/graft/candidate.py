@@ -38,7 +38,7 @@ class Candidate:
     scores: dict[str, float] = field(default_factory=dict)
     curve: list[StageProbe] = field(default_factory=list)
     used: int = 0
-    tuned: bool = True  # not only a head fitted on it, as far as can be foreseen
+    tuned: float = 1.0  # how surely it will be, and not only a head fitted on it, as far as can be foreseen
     features: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))  # the last stage's, of what was used
     suspects: tuple[Suspect, ...] = ()
     apart: tuple[float, float] | None = None  # domain distance, and what it would be by chance

@@ -55,6 +55,7 @@ def plan(
     Raises:
         PlanError: there is no such strategy, or what it plans cannot be carried out.
     """
+    Budget.needed(budget)
     own = callable(strategy) or strategy.endswith(".py")
     decide = strategy if callable(strategy) else function("strategies", strategy)
     name = getattr(strategy, "__name__", strategy)

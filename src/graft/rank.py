@@ -25,6 +25,7 @@ Names = tuple[str, ...]
 Named = tuple[tuple[str, str], ...]  # backbones, each with a reason
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
+ABOUT = tuple(2.0 ** (at / 4) for at in range(-4, 5))  # of the seconds of a budget: half to twice, evenly by ratio
 TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
 
 
@@ -58,6 +59,7 @@ def rank(
     Raises:
         BackboneError: an id is unknown, every candidate breaks a limit, or none could be opened.
     """
+    Budget.needed(budget)
     backbones = [backbones] if isinstance(backbones, str) else backbones
     pool = _asked(task, backbones) if backbones else _unseen(task, candidates(task.modality))
     if not pool:
@@ -156,7 +158,9 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
     for id, why in failed + refused:
         log.warning("%s is left out: %s", id, why)
     if untried:
-        log.warning("There was no time within a budget of %.0f s for %s.", budget.seconds, ", ".join(untried))
+        some = ", ".join(untried[:3]) + f" and {len(untried) - 3} more" * (len(untried) > 3)
+        given = "a budget of" if budget.firm else "what is aimed at without --budget,"
+        log.warning("Not tried, for want of time within %s %.0f s: %s.", given, budget.seconds, some)
     if not opened:
         said = "; ".join(f"{id}: {why}" for id, why in (refused + failed)[:3])
         raise BackboneError(f"No candidate {'is within the limits' if refused else 'could be opened'}. {said}.")
@@ -190,10 +194,14 @@ def _standing(alive: list[Candidate], metric: str) -> Standing:
     return standing([c.backbone for c in alive], probes, errors, metric, tuned=[c.tuned for c in alive])
 
 
-def _tuned(task: Task, candidate: Candidate, budget: Budget) -> bool:
-    """Whether `auto` would tune it, by what is known so far, and not only fit a head."""
-    plan = function("strategies", "auto")(task, candidate.evidence(task), budget)
-    return any(phase.solver != "exact" for phase in plan.every)
+def _tuned(task: Task, candidate: Candidate, budget: Budget) -> float:
+    """The share of budgets, from half of this one to twice as much, at which `auto` would tune it and not only a head.
+
+    By what is known so far. A speed measured on a busy machine is off by as much: it must not turn the choice over.
+    """
+    auto, evidence = function("strategies", "auto"), candidate.evidence(task)
+    plans = [auto(task, evidence, replace(budget, seconds=times * budget.seconds)) for times in ABOUT]
+    return sum(any(phase.solver != "exact" for phase in plan.every) for plan in plans) / len(plans)
 
 
 def _best_first(alive: list[Candidate], metric: str) -> list[Candidate]:
@@ -267,7 +275,9 @@ def _weighed(alike: list[Candidate], where: Standing, leader: str) -> str:
     by_prior, share = ids[int(np.nanargmax(where.prior))], where.gain[row]
     by_probe = leader if probes[row] == max(probes) else ids[int(np.argmax(probes))]
     text = f"By the prior, published accuracies, {by_prior} would be first; by the probe, {by_probe}."
-    head = "" if alike[row].tuned else ", since no more than a head would be fitted on it"
+    sure, most = alike[row].tuned, "no more than a head"
+    fitted = f"there may be time for {most} on it" if sure else f"{most} would be fitted on it"
+    head = f", since {fitted}" if sure < 1 else ""
     text += f" For {leader} the prior counts {1 - share:.0%} and the probe {share:.0%}{head}"
     return f"{text}: together they prefer it."
 

@@ -161,7 +161,7 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
     good = max(final.history, key=lambda epoch: (epoch.val_score, -epoch.val_loss)).epoch
     last = max(1, final.history[-1].epoch)
     steps = max(FEWEST, share * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1))
-    capped = f" ({len(rates)}, where transfer had {trials} trials)" if trials > MOST else ""
+    capped = f" ({len(rates)}; transfer chose from {trials})" if trials > MOST else ""
     note = f"{net.terms}{len(final.history) - 1} epochs, rates tried{capped}: " + ", ".join(
         f"{rate:g} ({figures.plain(tried[rate], task.metric) if rate in tried else 'diverged'})" for rate in rates
     )

@@ -50,6 +50,7 @@ def search(task: Task, evidence: Evidence, budget: Budget = Budget(), *, trials:
     Raises:
         PlanError: Optuna is not installed, there are no labels, or the number of trials is not one.
     """
+    Budget.needed(budget)
     optuna = _optuna()
     if trials < 1:
         raise PlanError(f"A search needs 1 trial or more, not {trials}.")

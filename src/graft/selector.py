@@ -37,7 +37,7 @@ def standing(
     errors: Sequence[float],
     metric: str = "accuracy",
     published: Known | None = None,
-    tuned: bool | Sequence[bool] = True,
+    tuned: float | Sequence[float] = 1.0,
 ) -> Standing:
     """What each candidate would reach, fine-tuned or as a probe, by what is published of it and by its probe here.
 
@@ -54,7 +54,7 @@ def standing(
     Args:
         probes, errors: scores and their standard errors.
         published: all that is, by default.
-        tuned: whether each will be fine-tuned, and not only a head fitted on it.
+        tuned: how surely each will be fine-tuned, and not only a head fitted on it, from 0 to 1.
     """
     measured, error = np.array(probes, np.float64), np.array(errors, np.float64)
     published = published or known()
@@ -70,7 +70,8 @@ def standing(
     prior = prior + (measured - prior)[some].mean()
     within = spread**2 + published.gap**2 + error**2
     excess = max(0.0, float((measured - prior)[some].var(ddof=1) - within[some].mean()))
-    astray = spread**2 + np.where(tuned, excess / 2.0, published.gap**2 + excess)
+    sure = np.asarray(tuned, np.float64)
+    astray = spread**2 + sure * excess / 2.0 + (1.0 - sure) * (published.gap**2 + excess)
     gain = astray / (within + excess)
     return Standing(prior, prior + gain * (measured - prior), gain * error, gain)
 

@@ -1,13 +1,19 @@
 """What a run cost, in sentences: seconds, passes that the cache spared, energy by a stated guess."""
 
-from graft.core.exhibits import Exhibits
+from graft.core.exhibits import Exhibits, Spent
 
 WATTS = 10.0  # of one busy core: a laptop's takes about 5, a server's about 15; memory and cooling not counted
 
 
 def total(shown: Exhibits) -> str:
-    """Seconds of all steps together."""
-    return f"In all: {sum(one.seconds for one in shown.spent):.0f} s."
+    """Seconds of all steps together, and whether a budget was kept."""
+    seconds = sum(one.seconds for one in shown.spent)
+    over, longest = seconds - shown.allowed, max(shown.spent, key=lambda one: one.seconds, default=Spent("", 0.0))
+    text = f"In all: {seconds:.0f} s."
+    if shown.allowed and over >= 1:
+        text += f" That is {over:.0f} s more than the budget of {shown.allowed:g} s; the longest step was "
+        text += f"{longest.name} ({longest.seconds:.0f} s)."
+    return text
 
 
 def spendings(shown: Exhibits) -> list[str]:

@@ -58,6 +58,7 @@ def transfer(
         'Transfer helped: starting from package/resnet18, …'
     """
     began = time.perf_counter(), time.process_time()
+    Budget.needed(budget)
     known(strategy, regularizers)  # what is wrong with the request is said before anything slow
     check_out(out)
     task = load(data, modality=modality, head=head, seed=seed, **asked)  # files, table → Task
@@ -79,7 +80,7 @@ def transfer(
     command = again(data, out, backbones, strategy, regularizers, budget, seed, examples, reading)
     told = gathered(task, run, report, ranking, command, examples, os.fspath(out))
     steps = (read, *told.exhibits.spent, _since(shipping, "writing and checking the model"))
-    told = replace(told, exhibits=replace(told.exhibits, spent=steps))
+    told = replace(told, exhibits=replace(told.exhibits, spent=steps, allowed=budget.seconds * budget.firm))
     if drawn := kept(told, out):
         told = drawn
     else:

@@ -60,6 +60,7 @@ def verify(task: Task, run: Run, budget: Budget = Budget(firm=False), spent: flo
         budget: of the whole path; its seconds size the parts. If it is firm, as one that is named is, it is kept.
         spent: seconds of it that went into choosing and adapting; 0 if all of them are for this.
     """
+    Budget.needed(budget)
     belongs(task, run)
     if run.plan.pretrained:
         unknown(task, run.plan.backbone)

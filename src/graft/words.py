@@ -57,6 +57,7 @@ def ranking(ranking: Ranking) -> str:
 def plans(chosen: Plan, considered: Mapping[str, Plan | str]) -> str:
     """What every strategy would train and what it would cost, quickest first, the chosen one marked."""
     made = {name: plan for name, plan in considered.items() if isinstance(plan, Plan)}
+    made |= {chosen.strategy: chosen} if chosen.strategy in made else {}  # as it will be carried out
     learns = {name: _learns(plan) for name, plan in made.items()}
     wide, long = (max(map(len, column), default=0) for column in (made, learns.values()))
     lines = [f"  {'strategy':<{wide}}  {'what learns':<{long}}  {'expected':>8}  {'on disk':>9}  {'memory':>7}"]
@@ -96,11 +97,11 @@ def rows(report: Report) -> str:
     for row in sorted(report.rows, key=lambda row: -row.score):
         over, low, high = (figures.gain(value, report.metric, sign=True) for value in row.gain)
         gain = "" if row.name == "adapted" else f"  gain over it {over} ({low} to {high})"
-        given = f", given {row.budget:.0f} s, {row.state}; {row.note}" if row.budget else ""
+        taught = f", {row.cost.seconds:.0f} s in all, {row.state}; {row.note}" if row.budget else ""
         score = figures.score(row.score, report.metric)
         around = figures.interval(row.low, row.high, report.metric)
         name = row.name.replace("_", " ")
-        lines.append(f"  {name:<13} {score:>7} ({around}){gain}  [{row.cost.cpu_seconds:.0f} CPU s{given}]")
+        lines.append(f"  {name:<13} {score:>7} ({around}){gain}  [{row.cost.cpu_seconds:.0f} CPU s{taught}]")
     return "\n".join([*lines, *(f"  {note}" for note in report.notes)])
 
 

@@ -121,6 +121,7 @@ class Exhibits:
     copies: int = 0  # that were brought into one part
     audit: tuple[str, ...] = ()  # sentences
     spent: tuple[Spent, ...] = ()
+    allowed: float = 0.0  # seconds that a firm budget gave the whole path; 0: none was named
     passes: int = 0  # examples that went through a frozen prefix to adapt
     saved: int = 0  # those that the cache spared
     peak_bytes: int = 0

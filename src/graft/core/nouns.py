@@ -226,6 +226,16 @@ class Budget:
                 f"A backbone of {self.params} parameters and {self.latency} s an example is none: give more of both."
             )
 
+    @staticmethod
+    def needed(given: object) -> None:
+        """Refuse what is no budget, before anything slow is done.
+
+        Raises:
+            PlanError: such as for bare seconds.
+        """
+        if not isinstance(given, Budget):
+            raise PlanError(f"A budget is a graft.Budget, such as graft.Budget(seconds=300); not {given!r}.")
+
 
 @dataclass(frozen=True)
 class Epoch:

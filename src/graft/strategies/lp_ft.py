@@ -18,5 +18,5 @@ def lp_ft(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     if first is None:
         why += "the least that is worth starting."
     else:
-        why += f"those that a budget of {budget.seconds:.0f} s reaches."
+        why += "those that its share of the budget reaches."
     return Plan(evidence.backbone, task.head, "lp_ft", (head, tuned), why=(why,))
