@@ -1,7 +1,7 @@
 """One backbone while it is being measured: what it costs here, and what a probe of each of its stages reaches."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from graft.build import build, examples, find, remarks, suited, views
 from graft.core import figures
 from graft.core.events import tell
 from graft.core.examples import Suspect, kept_apart, look_at
-from graft.core.nouns import Backbone, Evidence, Form, Loading, Part, StageProbe, Task
+from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, StageProbe, Task
 from graft.core.shelf import function, take
 from graft.data.dataset import table
 from graft.features import sweep
@@ -22,6 +22,7 @@ from graft.speed import Forward, Training, forward, subset
 DOUBTED, LIKELY = 50, 0.5  # suspects that are kept; the chance of a wrong label from which an example is one
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 GLANCED = 200  # examples by which an early stage is looked at where there are no labels
+ABOUT = tuple(2.0 ** (at / 4) for at in range(-4, 5))  # of the seconds of a budget: half to twice, evenly by ratio
 COMPARED = 1000  # examples of both parts by which their distance is told, at most
 
 
@@ -79,6 +80,16 @@ class Candidate:
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
         self.used, self.features = len(part), x
         tell("measured", backbone=self.backbone.id, score=self.scores["probe"], examples=len(part))
+
+    def foresee(self, task: Task, budget: Budget) -> None:
+        """How surely it will be tuned: the share of budgets, from half of this one to twice as much, at which `auto`
+        would tune it and not only a head, by what is known so far.
+
+        A speed measured on a busy machine is off by as much: it must not turn the choice over.
+        """
+        auto, evidence = function("strategies", "auto"), self.evidence(task)
+        plans = [auto(task, evidence, replace(budget, seconds=times * budget.seconds)) for times in ABOUT]
+        self.tuned = float(np.mean([any(phase.solver != "exact" for phase in plan.every) for plan in plans]))
 
     def compare(self, task: Task, seed: int) -> None:
         """Whom the last stage's features tell apart, and how far the validation part lies from the training part."""

@@ -16,7 +16,7 @@ from graft.core import figures, home
 from graft.core.errors import BackboneError, GraftError
 from graft.core.keys import key
 from graft.core.nouns import Backbone, Budget, Evidence, Ranking, Task
-from graft.core.shelf import function, names, take
+from graft.core.shelf import names, take
 from graft.selector import Standing, beyond, standing
 from graft.speed import subset, training
 
@@ -25,7 +25,6 @@ Names = tuple[str, ...]
 Named = tuple[tuple[str, str], ...]  # backbones, each with a reason
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
-ABOUT = tuple(2.0 ** (at / 4) for at in range(-4, 5))  # of the seconds of a budget: half to twice, evenly by ratio
 TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
 
 
@@ -174,7 +173,7 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
         part = subset(task, task.train, size)
         for candidate in alive:
             candidate.measure(task, part, seed)
-            candidate.tuned = _tuned(task, candidate, budget)
+            candidate.foresee(task, budget)
             probe = figures.plain(candidate.scores["probe"], task.metric)
             log.info("%s: probe %s on %d examples", candidate.backbone.id, probe, len(part))
         alive = _best_first(alive, task.metric)
@@ -192,16 +191,6 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
 def _standing(alive: list[Candidate], metric: str) -> Standing:
     probes, errors = [c.scores["probe"] for c in alive], [c.curve[-1].error for c in alive]
     return standing([c.backbone for c in alive], probes, errors, metric, tuned=[c.tuned for c in alive])
-
-
-def _tuned(task: Task, candidate: Candidate, budget: Budget) -> float:
-    """The share of budgets, from half of this one to twice as much, at which `auto` would tune it and not only a head.
-
-    By what is known so far. A speed measured on a busy machine is off by as much: it must not turn the choice over.
-    """
-    auto, evidence = function("strategies", "auto"), candidate.evidence(task)
-    plans = [auto(task, evidence, replace(budget, seconds=times * budget.seconds)) for times in ABOUT]
-    return sum(any(phase.solver != "exact" for phase in plan.every) for plan in plans) / len(plans)
 
 
 def _best_first(alive: list[Candidate], metric: str) -> list[Candidate]:
