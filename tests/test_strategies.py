@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 import graft
 from command import ran
 from graft.build import build
+from graft.candidate import Candidate
 from graft.core.costs import boundary, epoch_steps
 from graft.core.nouns import Budget, Plan
 from graft.core.phases import EPOCHS, FEWEST_EPOCHS, TEXT_EPOCHS, exact_head, fine_tuning
@@ -174,3 +177,17 @@ def test_what_does_not_suit_a_task_is_said(tiny_home: Path) -> None:
     found = considered(replace(task, head="regression"), evidence)
     assert "needs one class for each example" in found["contrastive"]
     assert isinstance(found["lora"], Plan)
+
+
+def test_how_surely_a_candidate_is_tuned_does_not_turn_over_with_the_clock() -> None:
+    """A plan is all or nothing at some budget; what is foreseen of it goes from one to the other without a jump."""
+    task, evidence = measured(300, 3, 100, 60, 0.5)
+
+    def foreseen(seconds: float) -> float:
+        candidate = SimpleNamespace(evidence=lambda _: evidence)
+        Candidate.foresee(candidate, task, Budget(seconds=seconds))  # type: ignore[arg-type]
+        return candidate.tuned
+
+    found = [foreseen(seconds) for seconds in np.geomspace(1, 4000, 100)]  # by 9 % each
+    assert (found[0], found[-1]) == (0.0, 1.0)
+    assert max(abs(np.diff(found))) < 0.15
