@@ -22,7 +22,6 @@ from graft.data.database import FAULTS, is_damage, refusals
 from graft.data.volume import Volume, offsets, spans
 
 R = TypeVar("R")
-BLOCK = 1 << 18  # bytes copied at a time: read in the file's order, put in the caller's while still in the CPU's cache
 GATHER_BYTES, GATHER_SECONDS = 16 << 20, 2.0  # what a killed process may lose, against 20 ms for each transaction
 TRIES = 10  # an eviction may come between opening and writing, but hardly this often
 
@@ -220,9 +219,8 @@ def gathered(store: Store) -> Iterator[Callable[[Sequence[bytes], np.ndarray, np
 
 
 def _copy(source: np.ndarray, at: np.ndarray, out: np.ndarray, to: np.ndarray) -> None:
-    """out[to] = source[at], read in the order of the file."""
-    order = np.argsort(at, kind="stable")
-    at, to = at[order], to[order]
-    block = max(1, BLOCK // max(1, source[:1].nbytes))
-    for i in range(0, len(at), block):
-        out[to[i : i + block]] = source[at[i : i + block]]
+    """out[to] = source[at], `to` ascending; copied once where it has no gaps, as where one volume holds all rows."""
+    if len(to) and to[-1] - to[0] + 1 == len(to):
+        np.take(source, at, axis=0, out=out[to[0] : to[-1] + 1], mode="clip")  # which, unlike "raise", needs no buffer
+    else:
+        out[to] = source[at]
