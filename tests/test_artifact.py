@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import graft
-from command import here
+from command import cli, here
 from conftest import at_home
 from graft.core.codec import to_json
 from graft.core.keys import file_sha256
@@ -239,6 +239,74 @@ def test_an_export_that_stands_is_not_made_again(made, monkeypatch):
         assert {entry.name for entry in folder.parent.iterdir()} == {folder.name}
 
 
+@pytest.fixture
+def standing(other, tmp_path) -> Path:
+    """A copy of an artifact with a report and a person's own file beside it."""
+    shutil.copytree(other[1], tmp_path / "discs")
+    for name in ("report.html", "mine.txt"):
+        (tmp_path / "discs" / name).write_text(name)
+    return tmp_path / "discs"
+
+
+def test_an_artifact_that_stands_is_converted_where_it_stands(other, standing, tmp_path):
+    """Nothing is trained, no home is written to but by reading: the same bytes, two formats more, proven on photos."""
+    (task, _), before = other, card_of(standing)
+    done = cli("export", standing, "--format", "openvino", "torch_export", "int8", "--json", "--quiet")
+    assert done.returncode == 0, done.stderr
+    told, card = json.loads(done.stdout), card_of(standing)
+    assert set(card["formats"]) == {"onnx", "openvino", "torch_export"}
+    assert set(card["proof"]) == {*card["formats"], "weights"}
+    for name in card["formats"]:
+        assert (card["proof"][name]["examples"], card["proof"][name]["flipped"]) == (len(task.val) + len(task.train), 0)
+    assert "int8 was not kept" in card["notes"][0]  # eight photos cannot show two points
+    assert told["files"] == {**card["files"], "card.json": file_sha256(standing / "card.json")}
+    assert before["files"].items() < card["files"].items()
+    changed = ("files", "formats", "notes", "parity", "proof")
+    assert {n: v for n, v in card.items() if n not in changed} == {n: v for n, v in before.items() if n not in changed}
+    assert {entry.name for entry in standing.iterdir()} == {*card["files"], "card.json", "report.html", "mine.txt"}
+    right = graft.open(standing, "onnx").logits(task.val.items)
+    for name in ("openvino", "torch_export"):
+        np.testing.assert_allclose(graft.open(standing, name).logits(task.val.items), right, atol=1e-4)
+    stamps = {entry.name: entry.stat().st_mtime_ns for entry in standing.iterdir()}
+    assert graft.convert(standing, ["openvino"]).files == told["files"]
+    assert {entry.name: entry.stat().st_mtime_ns for entry in standing.iterdir()} == stamps
+    assert [entry.name for entry in tmp_path.iterdir()] == [standing.name]
+
+
+def test_without_its_data_an_artifact_has_the_formats_that_its_onnx_file_gives(made, standing, tmp_path, monkeypatch):
+    at_home(monkeypatch, tmp_path / "elsewhere")
+    artifact = graft.convert(made[3], [], tmp_path / "unnamed", examples=False)
+    assert {*card_of(made[3])["files"]} - {*artifact.files} == {"known.json", "known.safetensors"}
+    graft.convert(standing, ["openvino"], tmp_path / "new")
+    card = card_of(tmp_path / "new")
+    assert "openvino was made of the ONNX file, and compared with it on random examples" in card["notes"][0]
+    assert (tmp_path / "new" / "report.html").is_file()
+    assert "model.xml" not in card_of(standing)["files"]
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("graft.convert"), "TOLERANCE", -1.0)
+        with pytest.raises(graft.ExportMismatch, match="openvino differs from the ONNX file by"):
+            graft.convert(standing, ["openvino"])
+    assert card_of(standing)["formats"].keys() == {"onnx"}
+
+
+def test_what_is_gone_is_named_with_what_brings_it_back(other, standing, capsys, home, tmp_path, monkeypatch):
+    empty = at_home(monkeypatch, tmp_path / "elsewhere")
+    (empty / "results" / "load").mkdir(parents=True)
+    record = f"results/load/{other[0].key}.json"
+
+    def refused() -> str:
+        assert here("export", standing, "--format", "int8") == 2
+        return capsys.readouterr().err
+
+    assert f"not in this home ({empty}). `graft export DATA --format int8 --out {standing}`, DATA being" in refused()
+    (empty / "runs").symlink_to(home / "runs")
+    assert "knows none of them. Run `graft load DATA`, DATA being these, with the options of then, and" in refused()
+    (empty / record).write_text((home / record).read_text().replace(".jpg", ".gif"))
+    assert ".gif is gone. Run `graft load DATA`" in (said := refused())
+    assert f"and `graft export {standing} --format int8` again." in said
+    assert card_of(standing)["formats"].keys() == {"onnx"}
+
+
 def test_an_artifact_of_schema_2_is_read(made, tmp_path):
     """As version 0.1 wrote it before: one form, and quantiles called thresholds."""
 
@@ -291,6 +359,13 @@ def test_merged_heads_answer_as_alone_and_the_backbone_runs_once(made, other, tm
     (nearest,) = both.nearest(task.train.items[0], k=1)
     assert (nearest["name"], nearest["task"]) == (Path(task.train.items[0]).name, "shapes")
     assert both.card["tasks"]["discs"]["labels"] == list(second.outputs)
+    graft.convert(tmp_path / "both", ["openvino"], tmp_path / "fast")
+    fast = graft.open(tmp_path / "fast", "openvino")
+    np.testing.assert_allclose(
+        fast.logits(second.val.items, "discs"), both.logits(second.val.items, "discs"), atol=1e-5
+    )
+    with pytest.raises(graft.PlanError, match="answers several tasks, and int8 is not made of its ONNX file alone"):
+        graft.convert(tmp_path / "both", ["int8"])
 
 
 def test_what_no_other_library_has_is_refused(made, tmp_path, capsys):

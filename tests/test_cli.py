@@ -109,9 +109,11 @@ def test_the_last_line_says_where_the_report_is(tmp_path):
 
 
 def test_an_artifact_where_data_are_wanted_is_told_as_such(home, capsys, tmp_path):
-    assert here("export", colours(tmp_path / "model"), "--format", "openvino", "--out", tmp_path / "out") == 2
-    said = capsys.readouterr().err
-    assert "is an artifact. Name the data it learned from: `graft export DATA --out" in said
+    model = colours(tmp_path / "model")
+    for command in ("transfer", "export"):
+        assert here(command, model) == 2
+        said = capsys.readouterr().err
+        assert f"{model} is an artifact, not data: `graft predict {model} INPUT` answers with it, `graft export" in said
 
 
 def test_a_file_that_is_not_there_is_named_once(capsys, tmp_path):

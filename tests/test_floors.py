@@ -60,6 +60,7 @@ PATH = (
     "parity",
     "occlusion",
     "export",
+    "convert",
     "merge",
     "twins",
     "hf",

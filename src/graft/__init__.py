@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from graft.adapt import adapt
     from graft.align import align
     from graft.build import build, find
+    from graft.convert import convert
     from graft.core.errors import (
         BackboneError,
         DataError,
@@ -51,15 +52,15 @@ _PLACES = {
     "core.errors": "BackboneError DataError ExportMismatch GraftError PlanError StorageError TrainingDiverged",
     "load": "load", "rank": "rank", "plan": "plan explain", "adapt": "adapt", "align": "align", "search": "search",
     "verify": "verify", "export": "export", "predict": "open Predictor", "transfer": "transfer",
-    "features": "features", "build": "build find", "": "scores",
+    "features": "features", "build": "build find", "convert": "convert", "": "scores",
 }  # fmt: skip
 _HOME = {name: place for place, names in _PLACES.items() for name in names.split()}
 
 __all__ = [
     "Artifact", "Backbone", "BackboneError", "Budget", "DataError", "Evidence", "ExportMismatch", "Form", "GraftError",
     "Phase", "Plan", "PlanError", "Predictor", "Ranking", "Report", "Row", "Run", "StorageError", "Task",
-    "TrainingDiverged", "adapt", "align", "build", "explain", "export", "features", "find", "load", "open", "plan",
-    "rank", "search", "transfer", "verify",
+    "TrainingDiverged", "adapt", "align", "build", "convert", "explain", "export", "features", "find", "load", "open",
+    "plan", "rank", "search", "transfer", "verify",
 ]  # fmt: skip
 
 

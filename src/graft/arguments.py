@@ -11,6 +11,7 @@ from graft.core.errors import nearest
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 DEMOS = ("image", "text", "audio", "signal", "vector")
+ARTIFACT = "artifact"  # where one is written, unless --out names another folder
 SIZES = " KMGT"  # each a thousand times the one before, or 1024 times with an i: 5G, 5GiB
 
 
@@ -42,7 +43,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
                 f"--to {a.to[0]}: what it writes is hf, as in --to hf DIR; other forms stand beside the ONNX file, "
                 "as after `graft export DATA --format openvino`"
             )
-        a.data = a.data or a.out
+        a.data = a.data or a.out or ARTIFACT
     a.words = words
     if "data" in a and a.data is None:
         groups = [ids for ids in getattr(a, "backbone", None) or [] if len(ids) > 1 and os.path.exists(ids[-1])]
@@ -118,13 +119,16 @@ def parser() -> Parser:
     export = command("export", "write what ships, reload it in a fresh process, compare: the Artifact")
     _data(export)
     _choice(export)
-    _out(export)
+    export.add_argument(
+        "--out", metavar="DIR", help="where the artifact is written (default ./artifact, or where it stands)"
+    )
     _kept(export)
     export.add_argument("--plan", metavar="FILE", help="a Plan; by default the one that `graft plan` makes")
     export.add_argument("--run", dest="finished", metavar="FILE", help="a Run, as `graft adapt` wrote it")
     export.add_argument(
         "--format", action="extend", nargs="+", default=[], metavar="NAME",
-        help="also write these: torch_export, openvino, int8 (safetensors and ONNX always)",
+        help="also write these: torch_export, openvino, int8 (safetensors and ONNX always); DATA may then be an "
+        "artifact that stands",
     )  # fmt: skip
     export.add_argument(
         "--to", nargs=2, metavar=("hf", "DIR"), help="also write a folder that timm or transformers loads, into DIR; "
@@ -229,7 +233,7 @@ def _choice(one: argparse.ArgumentParser) -> None:
 
 def _out(one: argparse.ArgumentParser) -> None:
     one.add_argument(
-        "--out", default="artifact", metavar="DIR", help="where the artifact is written (default ./artifact)"
+        "--out", default=ARTIFACT, metavar="DIR", help="where the artifact is written (default ./artifact)"
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from graft import asked, words
-from graft.arguments import parse
+from graft.arguments import ARTIFACT, parse
 from graft.core.errors import DataError, GraftError, PlanError
 from graft.given import noun
 
@@ -121,26 +121,29 @@ def _report(a: argparse.Namespace) -> None:
 
 
 def _export(a: argparse.Namespace) -> None:
+    from graft.convert import convert
     from graft.core.nouns import Report
     from graft.export import check_out, export
     from graft.forms import chosen
     from graft.hf import vacant
     from graft.verify import verify
 
-    if a.to and os.path.isfile(os.path.join(a.data, "card.json")):
-        _to_hf(a, a.data)
-        return _show(a, {"path": a.to[1]}, "")
-    check_out(a.out)
     if a.to:
         vacant(a.to[1])
-    chosen(a.format)
-    task = asked.task(a)
-    run, spent = asked.run(a, task)
-    report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a), spent)
-    artifact = export(task, run, report, a.out, not a.no_examples, a.format)
+    changed = a.format or a.no_examples
+    if os.path.isfile(os.path.join(a.data, "card.json")) and (changed or a.to):  # an artifact that stands
+        artifact, place = convert(a.data, a.format, a.out, not a.no_examples) if changed else None, a.data
+    else:
+        place = a.out or ARTIFACT
+        check_out(place)
+        chosen(a.format)
+        task = asked.task(a)
+        run, spent = asked.run(a, task)
+        report = noun(Report, a.report) if a.report else verify(task, run, asked.budget(a), spent)
+        artifact = export(task, run, report, place, not a.no_examples, a.format)
     if a.to:
-        _to_hf(a, a.out)
-    return _show(a, artifact, words.artifact(artifact))
+        _to_hf(a, place)
+    return _show(a, artifact or {"path": a.to[1]}, words.artifact(artifact) if artifact else "")
 
 
 def _to_hf(a: argparse.Namespace, artifact: str) -> None:

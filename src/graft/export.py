@@ -23,7 +23,7 @@ from graft.core.exhibits import FILES
 from graft.core.keys import file_sha256, key
 from graft.core.nouns import Artifact, Group, Report, Row, Run, Task
 from graft.core.shelf import names, take
-from graft.forms import chosen, judged, written
+from graft.forms import bounded, chosen, judged, written
 from graft.groups import groups, named
 from graft.known import remember
 from graft.parity import expected, faithful, proven
@@ -138,13 +138,22 @@ def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[
             if examples and not take("heads", task.head).ROWS:
                 remember(task, run, card["labels"], draft)
         card["files"] = listed(draft)
+    prove(task, row, card, draft)
+    return card
+
+
+def prove(task: Task, row: Row, card: Card, draft: Path) -> None:
+    """Compare a draft with what was trained, in a fresh process, and say so in its card; a form that loses goes.
+
+    Raises:
+        ExportMismatch: one that is to be exact computes something else.
+    """
     keep(card, draft)
     card["proof"] = proven(draft, expected(task, row), torch="baseline" not in card)
-    bounds = {name: bound for name in forms if (bound := getattr(take("formats", name), "BOUND", None))}
+    bounds = {name: bound for name in card["formats"] if (bound := bounded(name))}
     card["parity"] = faithful(card["proof"], list(bounds))
     for name, bound in bounds.items():
         _judge(task, row, card, draft, name, bound)
-    return card
 
 
 def _described(task: Task, row: Row, report: Report) -> Card:
@@ -193,8 +202,9 @@ def _judge(task: Task, row: Row, card: Card, draft: Path, name: str, bound: floa
         (draft / file).unlink()
         del card["files"][file]
     del card["formats"][name], card["proof"][name]
-    card["notes"].append(f"{name} was not kept: {told}; that it loses at most {bound:g} is not shown.")
-    log.warning("%s", card["notes"][-1])
+    note = f"{name} was not kept: {told}; that it loses at most {bound:g} is not shown."
+    card["notes"] = [*dict.fromkeys([*card["notes"], note])]
+    log.warning("%s", note)
 
 
 def check_out(out: str | os.PathLike[str]) -> None:

@@ -2,10 +2,10 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,25 @@ def chosen(asked: Sequence[str]) -> tuple[str, ...]:
     return (*ALWAYS, *(name for name in dict.fromkeys(asked) if name not in ALWAYS))
 
 
+def needing(name: str) -> bool:
+    """Whether a format is made of more than the ONNX file: of the network itself, or judged on examples."""
+    return hasattr(take("formats", name), "write") or bounded(name) is not None
+
+
+def bounded(name: str) -> float | None:
+    """How much of the metric a format may lose; None where it is to be exact."""
+    return getattr(take("formats", name), "BOUND", None)
+
+
+class Network(NamedTuple):
+    """A run's network as it ships, and what it takes."""
+
+    form: Shipped
+    example: dict[str, torch.Tensor]
+    fed: dict[str, Any]  # what the modality says of each of its inputs
+    unlike: float  # the novelty beyond which little stands; infinite where that is not known
+
+
 def written(task: Task, run_key: str, folder: Path, formats: Sequence[str]) -> tuple[Run, dict[str, Any]]:
     """Write a run's network in these formats; returns the run, and what the card says of it.
 
@@ -56,25 +75,12 @@ def written(task: Task, run_key: str, folder: Path, formats: Sequence[str]) -> t
         raise PlanError(
             f"The run {run_key} is no longer in the home. Run `graft adapt` again: it takes as long as before."
         )
-    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on="cpu")
-    chain.network.load_state_dict(load_file(run.weights))
+    network, kept = shipped(task, run), replace(run.plan.backbone, id=f"checkpoint/{run.key}")
+    form, by_row = network.form, network.form.by_row
     shutil.copyfile(run.weights, folder / "weights.safetensors")
-    modality, kept = take("modalities", task.modality), replace(run.plan.backbone, id=f"checkpoint/{run.key}")
+    forms = added(folder, formats, lambda: network, shown(task, run, network.fed))
+    modality = take("modalities", task.modality)
     input = modality.parse(run.plan.backbone.input)
-    sample = modality.ship(unstacked({n: value.numpy() for n, value in chain.example.items()}), input)
-    by_row = take("heads", task.head).ROWS
-    fed = {name: entry for name, entry in modality.schema(input).items() if name not in WHOLE * by_row}
-    example = {name: torch.from_numpy(sample[name]) for name in fed}
-    free = {name: entry["shape"] for name, entry in fed.items()}
-    known, unlike = (None, math.inf) if by_row else familiar(task, run)
-    form = Shipped(chain.network, by_row, known)
-    for name in formats:
-        shelf = take("formats", name)
-        place = folder / shelf.FILES[0]
-        if hasattr(shelf, "write"):
-            shelf.write(form, example, place, free, form.outputs)
-        else:
-            shelf.convert(folder / take("formats", ALWAYS[0]).FILES[0], place, list(_shown(task, run, list(fed))))
     assets = modality.assets(input) if hasattr(modality, "assets") else {}  # a tokenizer, say
     for name, file in assets.items():
         shutil.copyfile(file, folder / f"{name}{Path(file).suffix}")
@@ -84,15 +90,48 @@ def written(task: Task, run_key: str, folder: Path, formats: Sequence[str]) -> t
         "plan": to_dict(replace(run.plan, suspects=placeless(run.plan.suspects))),
         "run": run.key, "seed": run.seed, "learned": sorted(learned(kept)),
         "loading": to_dict(run.loading), "license": run.plan.backbone.license,
-        "schema_in": fed, "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
+        "schema_in": network.fed, "assets": {n: f"{n}{Path(file).suffix}" for n, file in assets.items()},
         "schema_out": {
             "logits": {"dtype": "float32", "shape": [*whole, len(task.outputs)]},
             **({} if by_row else {"features": {"dtype": "float32", "shape": ["batch", "feature"]}}),
-            **({} if known is None else {"novelty": {"dtype": "float32", "shape": ["batch"]}}),
+            **({} if form.known is None else {"novelty": {"dtype": "float32", "shape": ["batch"]}}),
         },
-        "formats": {name: {"files": list(take("formats", name).FILES)} for name in formats},
-        **({"unlike": unlike} if math.isfinite(unlike) else {}),
+        "formats": forms,
+        **({"unlike": network.unlike} if math.isfinite(network.unlike) else {}),
     }  # fmt: skip
+
+
+def shipped(task: Task, run: Run) -> Network:
+    """A finished run's network as it ships."""
+    chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on="cpu")
+    chain.network.load_state_dict(load_file(run.weights))
+    modality, by_row = take("modalities", task.modality), take("heads", task.head).ROWS
+    input = modality.parse(run.plan.backbone.input)
+    sample = modality.ship(unstacked({n: value.numpy() for n, value in chain.example.items()}), input)
+    fed = {name: entry for name, entry in modality.schema(input).items() if name not in WHOLE * by_row}
+    known, unlike = (None, math.inf) if by_row else familiar(task, run)
+    example = {name: torch.from_numpy(sample[name]) for name in fed}
+    return Network(Shipped(chain.network, by_row, known), example, fed, unlike)
+
+
+def added(
+    folder: Path,
+    formats: Sequence[str],
+    network: Callable[[], Network] | None = None,
+    samples: Iterable[dict[str, np.ndarray]] = (),
+) -> dict[str, Any]:
+    """Write these formats into a folder, some from the network, some from its ONNX file; what the card says of them."""
+    for name in formats:
+        shelf = take("formats", name)
+        place = folder / shelf.FILES[0]
+        if hasattr(shelf, "write"):
+            assert network
+            form, example, fed, _ = network()
+            free = {name: entry["shape"] for name, entry in fed.items()}
+            shelf.write(form, example, place, free, form.outputs)
+        else:
+            shelf.convert(folder / take("formats", ALWAYS[0]).FILES[0], place, samples)
+    return {name: {"files": list(take("formats", name).FILES)} for name in formats}
 
 
 def judged(task: Task, row: Row, folder: Path, name: str, bound: float) -> tuple[tuple[float, float, float], bool]:
@@ -108,8 +147,8 @@ def judged(task: Task, row: Row, folder: Path, name: str, bound: float) -> tuple
     return gain, gain[1] >= -bound * (1.0 if abs(each[1].mean()) <= 1 else float(abs(each[1].mean())))
 
 
-def _shown(task: Task, run: Run, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    """Training examples as the exported network takes them, a few at a time."""
+def shown(task: Task, run: Run, names: Iterable[str]) -> Iterator[dict[str, np.ndarray]]:
+    """Training examples as the exported network takes them, its inputs by these names, a few at a time."""
     modality, read = take("modalities", task.modality), reading(task)
     input = modality.parse(run.plan.backbone.input)
     rows = range(0, len(task.train), max(1, len(task.train) // SHOWN))

@@ -21,9 +21,8 @@ from graft.core.codec import from_dict
 from graft.core.errors import DataError, ExportMismatch, PlanError
 from graft.core.nouns import Backbone
 from graft.core.shelf import take
-from graft.data.batches import unstacked
 from graft.export import writable
-from graft.parity import TOLERANCE
+from graft.parity import TOLERANCE, drawn
 from graft.predict import Predictor
 from graft.twins import INSTEAD, arguments, renamed, twin
 
@@ -229,9 +228,7 @@ def _marks(tokenizer: Path) -> dict[str, str]:
 
 def _compare(predictor: Predictor, place: Path, code: str, how: str) -> None:
     """Refuse a folder that the library alone, in a fresh process, answers otherwise from."""
-    some: Any = unstacked(predictor.modality.example(predictor.input, ASKED, np.random.default_rng(0)))
-    fed: Mapping[str, np.ndarray] = predictor.modality.ship(some, predictor.input)
-    fed = {name: fed[name] for name in predictor.card["schema_in"]}
+    fed = drawn(predictor, ASKED)
     right = take("formats", "onnx").read(predictor.folder / "model.onnx")(fed)["logits"]
     with TemporaryDirectory() as desk:
         asked, told = Path(desk, "asked.safetensors"), Path(desk, "told.safetensors")

@@ -64,7 +64,8 @@ def load(
     if target is not None and source is not None:
         raise DataError("With --source the data are the target domain, with --target they are not: give one of them.")
     if (place / "card.json").is_file():
-        raise DataError(f"{place} is an artifact. Name the data it learned from: `graft export DATA --out {place}`.")
+        use = f"`graft predict {place} INPUT` answers with it, `graft export {place} --format NAME` adds a format to it"
+        raise DataError(f"{place} is an artifact, not data: {use}.")
     if place.suffix == ".json" and place.is_file():
         if target is not None or source is not None:
             raise DataError(f"{place} is a Task, which says itself what its other domain is: load the data again.")

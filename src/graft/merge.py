@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -16,10 +15,9 @@ from graft.core.errors import ExportMismatch, PlanError
 from graft.core.keys import file_sha256
 from graft.core.nouns import Artifact
 from graft.core.shelf import take
-from graft.data.batches import unstacked
 from graft.export import drafted, held, keep, listed
 from graft.model import graphs
-from graft.parity import BATCHES, TOLERANCE
+from graft.parity import BATCHES, TOLERANCE, drawn
 from graft.predict import Predictor
 
 ALIKE = ("modality", "reading", "input", "schema_in", "assets")  # what is read and prepared once must be the same
@@ -147,8 +145,7 @@ def _compared(draft: Path, opened: Mapping[str, Predictor]) -> float:
     first, worst, read = next(iter(opened.values())), 0.0, take("formats", "onnx").read
     merged, single = read(draft / ONNX), {name: read(one.folder / ONNX) for name, one in opened.items()}
     for batch in BATCHES:
-        some: Any = unstacked(first.modality.example(first.input, batch, np.random.default_rng(0)))
-        fed = first.modality.ship(some, first.input)
+        fed = drawn(first, batch)
         together = merged(fed)
         for name, run in single.items():
             difference = float(np.abs(together[f"logits.{name}"] - run(fed)["logits"]).max())

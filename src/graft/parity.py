@@ -17,7 +17,8 @@ from graft.core.codec import from_dict
 from graft.core.errors import ExportMismatch
 from graft.core.nouns import Backbone, Row, Task
 from graft.core.shelf import names, take
-from graft.data.batches import stacked
+from graft.data.batches import stacked, unstacked
+from graft.predict import Predictor
 
 TOLERANCE = 1e-4  # largest difference of a logit between memory and a fresh process, in float32
 COMPARED = 200  # real examples that are compared, of the validation and the training part
@@ -89,6 +90,13 @@ def proven(folder: Path, right: Expected, torch: bool) -> dict[str, dict[str, An
         if sizes[0] != sizes[1]:
             one["lengths"] = sizes
     return found
+
+
+def drawn(predictor: Predictor, count: int) -> dict[str, np.ndarray]:
+    """Random examples as an artifact's network takes them: what can be asked of it where nothing real is at hand."""
+    some: Any = unstacked(predictor.modality.example(predictor.input, count, np.random.default_rng(0)))
+    fed = predictor.modality.ship(some, predictor.input)
+    return {name: fed[name] for name in predictor.card["schema_in"]}
 
 
 def faithful(found: dict[str, dict[str, Any]], lossy: Sequence[str]) -> float:

@@ -85,7 +85,7 @@ def _from_2(card: Card) -> Card:
     if trust:
         trust["quantiles"] = trust.pop("thresholds")
     formats = {} if "baseline" in card else {"onnx": {"files": ["model.onnx"]}}
-    return {**card, "schema": 3, "formats": formats, **({"trust": trust} if trust else {})}
+    return {"notes": [], **card, "schema": 3, "formats": formats, **({"trust": trust} if trust else {})}
 
 
 UPGRADES: dict[int, Callable[[Card], Card]] = {2: _from_2}  # by the schema that each one reads

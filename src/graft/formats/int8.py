@@ -1,7 +1,7 @@
 """ONNX in eight bits: the weights of the backbone and, where it convolves, its activations; a little less accurate."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,7 @@ BOUND = 0.02  # of the metric: it loses no more on validation, with 95 % confide
 BATCH = 8  # samples that are run at once to see how large activations become
 
 
-def convert(onnx: Path, path: Path, samples: Sequence[Mapping[str, np.ndarray]]) -> None:
+def convert(onnx: Path, path: Path, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
     """Write the network of an ONNX file in eight bits; head and novelty stay as they are.
 
     Convolutions have the ranges that the samples show (static quantisation). Where there are more matrix products than
@@ -47,7 +47,7 @@ def read(path: Path) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarra
 class _Samples:
     """Prepared examples, as the quantiser asks for them."""
 
-    def __init__(self, samples: Sequence[Mapping[str, np.ndarray]]) -> None:
+    def __init__(self, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
         self._left = iter(samples)
 
     def get_next(self) -> Mapping[str, np.ndarray] | None:

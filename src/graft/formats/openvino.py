@@ -1,6 +1,6 @@
 """OpenVINO: the ONNX graph as Intel's runtime wants it (model.xml and model.bin), computed in full precision."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from graft.model.intel import openvino
 FILES = ("model.xml", "model.bin")
 
 
-def convert(onnx: Path, path: Path, samples: Sequence[Mapping[str, np.ndarray]]) -> None:
+def convert(onnx: Path, path: Path, samples: Iterable[Mapping[str, np.ndarray]]) -> None:
     """Write the network of an ONNX file; no samples are needed.
 
     Raises:
