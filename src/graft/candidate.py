@@ -74,7 +74,8 @@ class Candidate:
             if head.KIND == "softmax" and not head.ROWS and found.score > max((p.score for p in self.curve), default=0):
                 self.suspects = _suspects(task, part, found.held)
             rows = 1 if cut.unit == "example" else self.speed.rows
-            name, size = cut.name.removeprefix("backbone."), int(4 * rows * np.prod(cut.shape))
+            each = 2 if prefix.halved(cut) else 4
+            name, size = cut.name.removeprefix("backbone."), int(each * rows * np.prod(cut.shape))
             self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
         others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}

@@ -53,7 +53,7 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         pool: keep the mean over positions of each output (a vector), not the output: enough for a probe.
     """
     ids, aligned = prefix.ids(), getattr(data, "aligned", None) is not None
-    stores = [_store(ids[cut.name], cut, pool and not aligned) for cut in cuts]
+    stores = [_store(prefix, ids[cut.name], cut, pool and not aligned) for cut in cuts]
     rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(len(data)), np.arange(views), indexing="ij"))
     names = data.keys(rows, which)
     todo = np.flatnonzero(~np.logical_and.reduce([store.has(names) for store in stores]))
@@ -76,6 +76,8 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
                     lengths = batch["length"][members] if ragged and cut.unit != "example" else None
                     if pool and not aligned:
                         h, lengths = pooled(h, cut.channels, lengths), None
+                    elif prefix.halved(cut):
+                        h = h.bfloat16().view(torch.uint16)
                     write(keys, h.numpy(), None if lengths is None else lengths.numpy())
                 Count.passes += len(members)
                 bar.update(len(members))
@@ -86,10 +88,12 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     return [Stored(data, store, many or aligned, beside) for store, many in zip(stores, whole, strict=True)]
 
 
-def _store(name: str, cut: Cut, pool: bool) -> Store:
+def _store(prefix: Prefix, name: str, cut: Cut, pool: bool) -> Store:
     if pool and (len(cut.shape) > 1 or cut.unit != "example"):
         blank = torch.zeros(1, *cut.shape)
         return open_store(key(name, "pooled"), "float32", tuple(pooled(blank, cut.channels).shape[1:]))
+    if prefix.halved(cut):
+        return open_store(key(name, "bfloat16"), "uint16", cut.shape)  # NumPy has no name for it
     return open_store(name, "float32", cut.shape)
 
 

@@ -137,9 +137,9 @@ class Stored:
         """See `Dataset.read`."""
         names = self.keys(rows, views)
         if not self.ragged:
-            return {"h": torch.from_numpy(self.store.rows(names)), "y": torch.from_numpy(self.targets[rows])}
+            return {"h": _whole(self.store.rows(names)), "y": torch.from_numpy(self.targets[rows])}
         h, lengths = self.store.ragged(names)
-        batch = {"h": torch.from_numpy(h), "length": torch.from_numpy(lengths)}
+        batch = {"h": _whole(h), "length": torch.from_numpy(lengths)}
         if not self.beside:
             return {**batch, "y": torch.from_numpy(self.targets[rows])}
         raw = self.base.read(rows, views)
@@ -148,6 +148,12 @@ class Stored:
     def map(self, batch: Batch) -> Batch:
         """See `Dataset.map`."""
         return batch
+
+
+def _whole(rows: np.ndarray) -> torch.Tensor:
+    """Stored rows as float32; those of 16 bits are bfloat16."""
+    h = torch.from_numpy(rows)
+    return h.view(torch.bfloat16).float() if rows.dtype == np.uint16 else h
 
 
 class Streamed:

@@ -67,6 +67,15 @@ class Prefix:
         found, lay = self.capture(inputs, cuts), self.chain.lay(inputs)
         return {cut.name: lay.taken(found[cut.name], cut.unit) if lay else found[cut.name] for cut in cuts}
 
+    def halved(self, cut: Cut) -> bool:
+        """Whether a cut's output is rounded to bfloat16 and so takes half of the bytes: maps and tokens that ran in it.
+
+        A number is off by 1/256 of itself at most, as those that it came from. What a head reads is not rounded, nor
+        are vectors, which take little as they are.
+        """
+        wide = (len(cut.shape) > 1 or cut.unit != "example") and cut.name != self.chain.stages[-1].name
+        return wide and self.form.dtype == "bfloat16"
+
     def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
         """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
         if self.form.runtime != "eager":
@@ -115,7 +124,8 @@ class Prefix:
             for cut in cuts:
                 out = lay.taken(found[cut.name], cut.unit) if lay else found[cut.name]
                 rows = sum(lay.lengths[: len(members)]) if lay and cut.unit != "example" else len(members)
-                outputs[cut.name] = out[:rows].cpu()  # what fills up comes last
+                out = out[:rows].cpu()  # what fills up comes last
+                outputs[cut.name] = out.bfloat16().float() if self.halved(cut) else out  # stored or not, the same
             yield members, outputs
 
     def _chunks(self, inputs: Tensors) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
