@@ -36,11 +36,11 @@ SPLITS, LOOKED = 5, 256
 
 
 def right(chain: Chain, form: Form, data: Examples, classes: int) -> np.ndarray:
-    """Which examples a probe that learned from the other half answers rightly. Shape: (splits, examples)."""
+    """How often each example is answered rightly by a probe that learned from the other half. Shape: (1, examples)."""
     stored = sweep(chain.split(len(chain.stages), form)[0], chain.stages[-1:], data, pool=True)[0]
     x, y = table(stored)
     halves = [np.random.default_rng(seed).permutation(len(y)) % 2 for seed in range(SPLITS)]
-    return np.stack([linear.fit(x, y, classes, fold=half).held.argmax(1) == y for half in halves])
+    return np.mean([[linear.fit(x, y, classes, fold=half).held.argmax(1) == y] for half in halves], axis=0)
 
 
 def measured(task: Task, id: str, rounds: int) -> dict[str, dict[str, object]]:
