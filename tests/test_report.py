@@ -26,14 +26,15 @@ from graft import asked as wanted
 from graft.advice import advice, answer
 from graft.arguments import parse
 from graft.charts import _chance as chance
+from graft.charts import stages
 from graft.clock import WHOLE
 from graft.closeups import marked
 from graft.core import figures
 from graft.core.codec import from_json
 from graft.core.examples import Suspect
-from graft.core.exhibits import DROPPED, FILES, Candidate, Closeup, Exhibits, Region, Told
+from graft.core.exhibits import DROPPED, FILES, Candidate, Closeup, Exhibits, Region, Stage, Step, Told
 from graft.core.keys import key
-from graft.core.nouns import Calibration, Report, Row, Slice
+from graft.core.nouns import Calibration, Epoch, Report, Row, Slice
 from graft.core.shelf import take
 from graft.data import hiding, pictures, sound
 from graft.data.shortcuts import warnings
@@ -352,6 +353,24 @@ def test_the_first_line_is_the_answer(verdict: str, ships: str, pretrained: bool
     assert ("the better one here: use that." in made) == (ships != "adapted")
     missing = ("ranking", "stages", "confusion", "calibration", "mistakes", "looks", "map", "groups", "scatter", "harm")
     assert [name for name in missing if f'id="{name}"' in made] == []  # nothing to say: left out
+
+
+def test_what_was_tried_and_not_kept_is_no_part_of_what_ships() -> None:
+    """Of two ways the head alone was kept: the boundary lies before it, and the other's losses are not drawn."""
+    steps = (Step("head", 2, 2), Step("head, stages[1:]", 1, 2, 0.001), Step("head", 2, 2, way=2))
+    epochs = tuple(Epoch(1, at, 1, 0.5, 0.5, 0.5, 0.5, 0.001, 1.0) for at in range(5))
+    curve = (Stage("early", 0.6, 0.1), Stage("late", 0.7, 0.1))
+    for kept in (0, 1):
+        ways = tuple(replace(step, kept=(step.way == 1 + kept)) for step in steps)
+        report, shown = told(steps=ways, history=epochs, stages=curve)
+        made = page(report, shown)
+        assert ("What ships is the pretrained network as it came, with a new last layer: use that." in made) == kept
+        assert ("Adapted: the pretrained network as it came" in made) == kept
+        assert ('<section id="training">' in made) == (not kept)
+        assert made.count("tried and not kept") == (2 if kept else 1)
+        (line,) = [line for line in stages(report, shown).axes[0].lines if len(line.get_xdata()) == 2 and
+                   line.get_linewidth() == 2 and line.get_xdata()[0] == line.get_xdata()[1]]  # fmt: skip
+        assert line.get_xdata()[0] == (1.5 if kept else 0.5)
 
 
 def test_who_leads_is_told_without_signs() -> None:

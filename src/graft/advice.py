@@ -1,6 +1,6 @@
 """Report → what to do next, in plain words, for someone who has never trained a model."""
 
-from graft.captions import called
+from graft.captions import adapted, called
 from graft.clock import WHOLE
 from graft.core import figures
 from graft.core.examples import doubtful
@@ -62,9 +62,8 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
     if worse and report.ships == "adapted":
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
     if shown.alikes:
-        told.append(
-            f"{shown.alikes} pairs of look-alikes stand in different parts: if they are copies, the figures flatter."
-        )
+        pairs = "1 pair of look-alikes stands" if shown.alikes == 1 else f"{shown.alikes} pairs of look-alikes stand"
+        told.append(f"{pairs} in different parts: if they are copies, the figures flatter.")
     worth = report.calibration
     if worth and worth.thresholds and worth.coverage[2] < worth.level:
         told.append(
@@ -89,9 +88,7 @@ def _ship(report: Report, shown: Exhibits) -> str:
         likely = "" if report.verdict == "negative" else "likelier "
         return f"What ships is “{called(report.ships, shown)}”, {likely}the better one here: use that."
     if report.verdict == "negative":
-        return (
-            f"“{called(report.reference)}” answers no single example, so that the adapted network ships: do not use it."
-        )
+        return f"“{called(report.reference)}” answers no single example, so that {adapted(shown)} ships: do not use it."
     if report.verdict == "positive":
-        return "What ships is the adapted network: use that."
-    return "You may use what ships, the adapted network, but do not count on a gain."
+        return f"What ships is {adapted(shown)}: use that."
+    return f"You may use what ships, {adapted(shown)}, but do not count on a gain."

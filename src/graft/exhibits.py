@@ -87,12 +87,13 @@ def _gathered(
         name=task.name, modality=task.modality, head=task.head, word=take("modalities", task.modality).WORD,
         outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
         backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
-        strategy=plan.strategy, why=tuple(said for said in plan.why if said != doubt), ranking=_ranking(ranking),
+        strategy=plan.strategy, why=(*(said for said in plan.why if said != doubt), *run.notes[: len(run.shares) > 0]),
+        ranking=_ranking(ranking),
         stages=tuple(Stage(one.stage, one.score, one.error) for one in curve),
         steps=tuple(
             Step(", ".join(phase.train), boundary(phase.train, len(plan.stages)), len(plan.stages),
-                 phase.lr if phase.solver != "exact" else 0.0, way)
-            for way, phases in enumerate((plan.phases, *plan.alternatives), 1) for phase in phases
+                 phase.lr if phase.solver != "exact" else 0.0, way, not run.shares or run.shares[way - 1] > 0)
+            for way, phases in enumerate(plan.ways, 1) for phase in phases
         ),
         history=tuple(epoch for epoch in run.history if epoch.phase < len(plan.every)),  # not looks at mixtures
         before=_reliability(logits, y, 1.0) if plain else (), after=_reliability(logits, y, heat) if plain else (),

@@ -158,7 +158,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     again = f"<p>The same again: <code>{_safe(command)}</code>{clock}</p>" if command else ""
     parts = ", ".join(f"{count} {name}" for name, count in shown.parts.items())
     yield drawn("lineage", "Where it comes from", f"{parts} {many}.", None, again + _table(("", ""), rows))
-    if notes := [note for note in report.notes if note not in shown.audit]:
+    if notes := [note for note in report.notes if note not in (*shown.audit, *shown.why)]:
         yield f"<section><details><summary>How to read these figures</summary>{_list(notes)}</details></section>"
 
 

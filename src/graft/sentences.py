@@ -143,7 +143,7 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
         found.append("One seed was compared: the interval covers the choice of test examples, not of seeds.")
     if test.groups:
         found.append("Intervals are over whom the examples come from, who were resampled whole.")
-    if blank(run):
+    if blank(run) and run.tuned:
         found.append(f"Another task can start from what this run has learned: --backbone checkpoint/{run.key}.")
     if not test.folds and (twice := len(task.test) - report.n_test):
         found.append(f"{twice} of the {len(task.test)} test examples are copies of others and count once.")
