@@ -120,7 +120,7 @@ def test_where_the_head_alone_is_kept_the_run_says_so_and_nothing_starts_from_it
         offered = {one.id for one in take("sources", "checkpoint").catalog("image")}
         assert (f"checkpoint/{run.key}" in offered) == tuned
         assert not offered & {f"checkpoint/{one.key}" for one in members}
-        assert graft.find(f"checkpoint/{run.key}").pretrained_on != plan.backbone.pretrained_on or not tuned
+        assert (graft.find(f"checkpoint/{run.key}").pretrained_on != plan.backbone.pretrained_on) == tuned
 
 
 @pytest.mark.parametrize("choice", ["soup", "line"])
