@@ -107,7 +107,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     ships = captions.called(report.ships, shown)
     yield drawn(
         "ladder", "What was compared",
-        f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
+        f"Each bar is one way to build the model, asked of {many} held out from it; the line is the 95 % interval. "
         f"The coloured one, “{ships}”, is what ships. {captions.beaten(report)} {captions.glossary(report, shown)}",
         charts.ladder,
     )  # fmt: skip
@@ -186,7 +186,7 @@ def _audit(report: Report, shown: Exhibits) -> str:
         parts.append(
             f"<p>{_safe(doubtful(report.suspects))}: a linear layer on {_safe(shown.backbone)} that had not learned "
             "from them is surer of something else than it is where examples are merely hard. Whether they are wrong is "
-            "for you to say.</p>"
+            "for you to say: where labels are partly chance, as what somebody buys is, most may be right.</p>"
         )
         pictured = tuple(one for one in shown.suspects if one.kind)
         parts.append(gallery(pictured, "looks like"))

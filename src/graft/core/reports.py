@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from graft.core.examples import Suspect
 
+SLIGHT = 10  # times the examples at hand: so many more nobody will label to settle a verdict
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -141,6 +143,11 @@ class Report:
     confusion: tuple[tuple[int, ...], ...] = ()  # of what ships: (truth, answer, how many of those that were asked)
     forgetting: tuple[float, ...] = ()  # what adapting cost the source by a fresh probe: mean, low, high; (): not told
     spent: tuple[Spent, ...] = ()  # part by part, all that comparing took
+
+    @property
+    def slight(self) -> bool:
+        """Whether the difference, if there is one, is too small for any such test: it takes SLIGHT times as many."""
+        return self.enough > SLIGHT * self.n_test
 
 
 @dataclass(frozen=True)
