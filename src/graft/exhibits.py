@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from graft.core.keys import file_sha256, key
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
 from graft.examined import Examiner, truth, wrong
-from graft.export import bare, unplaced
+from graft.export import bare, example, unplaced
 from graft.folds import distinct, joined
 from graft.groups import groups, named
 from graft.model.calibration import reliability
@@ -110,7 +110,7 @@ def _gathered(
         alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=bare(task, task.audit.notes),
         spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
         peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, row, command),
-        folder=folder, example=f"new{PurePath(task.train.items[0].partition('#')[0]).suffix}",
+        folder=folder, example=example(task),
     )  # fmt: skip
     return Told(SCHEMA, unplaced(task, report), exhibits)
 
