@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from graft.model_card import card
 from graft.spendings import spendings
 
 STYLE = Path(__file__).with_name("templates") / "report.css"
+PERCENT = re.compile(r"(?<=\d) %")
 # Nothing is fetched and nothing is run, whatever a label or a file's name may hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
@@ -155,7 +157,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     rows = [(name, value) for name, value in shown.lineage.items() if name != "command"]
     command = shown.lineage.get("command", "")
     clock = " How far it gets in its time hangs on the machine, and with it what is tried." * ("--budget" in command)
-    again = f"<p>The same again: <code>{_safe(command)}</code>{clock}</p>" if command else ""
+    again = f"<p>The same again: <code>{_exact(command)}</code>{clock}</p>" if command else ""
     parts = ", ".join(f"{count} {name}" for name, count in shown.parts.items())
     yield drawn("lineage", "Where it comes from", f"{parts} {many}.", None, again + _table(("", ""), rows))
     if notes := [note for note in report.notes if note not in (*shown.audit, *shown.why)]:
@@ -210,5 +212,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _safe(value: Any) -> str:
-    """Text that stays text; a file's name may hold what is no character."""
+    """Text that stays text, and in which no line ends between a number and its percent sign."""
+    return PERCENT.sub("\N{NO-BREAK SPACE}%", _exact(value))
+
+
+def _exact(value: Any) -> str:
+    """Text that stays text, to the letter; a file's name may hold what is no character."""
     return html.escape(str(value).encode("utf-8", "replace").decode(), quote=True)
