@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graft
+from graft import words
 from graft.build import build, suited
 from graft.clock import WHOLE
 from graft.core.errors import TrainingDiverged
@@ -258,6 +259,9 @@ def test_a_class_that_is_harmed_is_named(task, run) -> None:
     assert task.outputs[0] not in worse
     same = reported(task, run, other, other)
     assert not [note for note in same.notes if "surely" in note]
+    assert "CPU s, its head alone]" in words.rows(same)
+    tuned = replace(run, plan=replace(run.plan, phases=(*HEAD, Phase(("head", "stages[1:]"), steps=9))))
+    assert "its head alone" not in words.rows(reported(task, tuned, other, other))
 
 
 def test_those_whom_examples_come_from_are_slices_of_their_own(task, run) -> None:

@@ -38,7 +38,7 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         colour = ACCENT if row.name == report.ships else SOFT
         axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.32, error_kw={"elinewidth": 1})
         state = {"unfinished": ", still learning", "diverged": ", diverged"}.get(row.state, "")
-        above(axes, place, called(row.name, shown) + state)
+        above(axes, place, called(row.name, shown) + row.of + state)
         beside(axes, max(high, score, 0.0), place, figures.score(row.score, report.metric))
     axes.set_yticks([])
     axes.invert_yaxis()

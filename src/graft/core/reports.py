@@ -46,6 +46,11 @@ class Row:
     run: str = ""  # key of what can be shipped: a run, or a baseline's state
     note: str = ""
 
+    @property
+    def of(self) -> str:
+        """What follows its name where it is shown: a note that is not on how training from scratch went."""
+        return f", {self.note}" if self.note and not self.budget else ""
+
 
 @dataclass(frozen=True)
 class Slice:
