@@ -376,7 +376,7 @@ def test_suspects_travel_from_the_ranking_to_the_report(tiny_home, tmp_path) -> 
     assert len(planted & named.keys()) >= len(planted) - 1
     assert len(named) <= len(planted) + 3
     assert all(named[name].label != named[name].likely for name in named)
-    (said,) = [sentence for sentence in ranking[0].why if sentence.startswith("Give ")]
+    (said,) = [sentence for sentence in ranking[0].why if " a second look" in sentence]
     assert all(name in said for name in named)
     assert said in words.ranking(ranking)
     chosen = graft.plan(task, ranking[0], "linear_probe", graft.Budget(seconds=8))
@@ -387,12 +387,15 @@ def test_suspects_travel_from_the_ranking_to_the_report(tiny_home, tmp_path) -> 
 
 def test_suspects_in_a_sentence() -> None:
     one = Suspect("a/img_03.jpg", "cat", "dog", 0.971)
-    said = "Give one label a second look, since it is probably wrong: img_03.jpg says cat, looks like dog (0.97)."
+    why = "since examples like it are labelled otherwise"
+    said = f"One label is worth a second look, {why}: img_03.jpg says cat, looks like dog (0.97)."
     assert look_at([one]) == said
     assert look_at([]) == ""
     assert look_at([one] * 20, 2).endswith("(0.97); and 18 more.")
     some = [replace(one, wrong=0.9)] * 20
-    assert look_at(some).startswith("Give 20 labels a second look, since about 18 of them are wrong, as far as")
+    assert look_at(some).startswith(
+        "20 labels are worth a second look, since examples like theirs are labelled otherwise: img_"
+    )
 
 
 def test_people_who_are_tied_together_by_copies_are_named(tmp_path: Path) -> None:

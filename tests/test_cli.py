@@ -2,10 +2,14 @@
 
 import json
 import logging
+import os
+import pty
+import re
 import subprocess
 import sys
 
 import pytest
+from tqdm import tqdm
 
 import graft
 from command import here
@@ -97,6 +101,27 @@ def test_what_is_nowhere_is_told_with_what_to_name(home, capsys):
     assert capsys.readouterr().err == (
         "graft: There is no nosuch. Name a folder with one folder per class, or a table.\n"
     )
+
+
+def test_a_line_takes_the_place_of_a_progress_bar():
+    reads, writes = pty.openpty()
+    with os.fdopen(writes, "w") as terminal:
+        shown, early = (
+            tqdm(total=9, desc=name, file=terminal, ncols=40, mininterval=0, delay=delay, leave=False, disable=False)
+            for name, delay in (("shown", 1e-9), ("early", 60))
+        )
+        shown.update()
+        cli.Lines(terminal).emit(logging.makeLogRecord({"msg": "a line"}))
+        shown.close()
+        early.close()
+        terminal.flush()
+        said = os.read(reads, 10_000).decode()
+    os.close(reads)
+    before, line, _ = said.partition("a line\r\n")
+    assert line
+    bar, blank = re.search(r"\r(shown:  11%[^\r]*)\r( *)\r", before).groups()
+    assert len(blank) == len(bar)
+    assert "early" not in said
 
 
 def test_the_last_line_says_where_the_report_is(tmp_path):

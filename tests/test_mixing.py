@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 import graft
 from graft.core.errors import PlanError, TrainingDiverged
 from graft.core.nouns import Phase, Plan
+from graft.core.shelf import take
 from graft.model.mixing import CHOICES, GRID, best, line, mixed, soup
 
 ONE = "tiny/shapes"
@@ -102,6 +103,24 @@ def test_a_plan_with_alternatives(choice: str, tiny_home: Path, photos: Path) ->
     low = torch.stack([s["head.weight"] for s in states]).amin(0)
     high = torch.stack([s["head.weight"] for s in states]).amax(0)
     assert ((state["head.weight"] >= low - 1e-6) & (state["head.weight"] <= high + 1e-6)).all()
+
+
+def test_where_the_head_alone_is_kept_the_run_says_so_and_nothing_starts_from_it(tiny_home: Path, photos: Path) -> None:
+    """Not from its tuned way either, which was tried and not kept."""
+    task, harm = graft.load(photos), replace(TUNED, lr=1.0, steps=6)
+    for ways, tuned in (((HEAD, harm), (HEAD,)), False), (((HEAD,), (HEAD, replace(TUNED, steps=6, lr=1e-5))), True):
+        plan = Plan(graft.find(ONE), task.head, "sure", ways[0], alternatives=ways[1:], choice="sure")
+        run = graft.adapt(task, plan, seed=11)
+        assert (run.shares, run.kept, run.tuned) == ((0.0, 1.0), ways[1], tuned)
+        assert ("the second (the head alone) was kept" in run.notes[0]) == (not tuned)
+        members = [
+            graft.adapt(task, replace(plan, phases=way, alternatives=(), choice="best"), seed=11) for way in ways
+        ]
+        Path(run.weights).with_name("run.json").touch()
+        offered = {one.id for one in take("sources", "checkpoint").catalog("image")}
+        assert (f"checkpoint/{run.key}" in offered) == tuned
+        assert not offered & {f"checkpoint/{one.key}" for one in members}
+        assert (graft.find(f"checkpoint/{run.key}").pretrained_on != plan.backbone.pretrained_on) == tuned
 
 
 @pytest.mark.parametrize("choice", ["soup", "line"])

@@ -16,6 +16,7 @@ from graft.core.errors import BackboneError, DataError, PlanError
 from graft.core.keys import content_id
 from graft.data import numbers as cells
 from graft.data import survey, tables
+from graft.data.numbers import misplaced
 from graft.modalities import vector
 
 LAB = """patient_id,age,sex,crp,label
@@ -217,6 +218,25 @@ def test_units_that_were_mistaken_are_noticed(tmp_path: Path) -> None:
     assert len(said) == 1
     assert said[0].startswith("2 values")
     assert "glucose of row 18" in said[0]
+
+
+def test_shares_and_long_tails_are_no_mistaken_units() -> None:
+    """A loyalty that fades by a fifth each time, shares that are nearly all one, amounts that reach down to zero."""
+    rng, rows = np.random.default_rng(0), 1000
+    fades = np.where(rng.random(rows) < 0.1, 0.8 ** rng.integers(0, 50, rows), rng.uniform(0.4, 0.8, rows))
+    nearly = np.where(np.arange(rows) == 7, 0.001, rng.normal(0.95, 0.01, rows).clip(0, 1))
+    owed = rng.normal(800, 480, rows).clip(0)
+    tail = 1 + rng.pareto(1.5, rows)
+    logs = rng.normal(-2.3, 0.1, rows)
+    logs[3] = -0.002
+    owed[5], tail[:2] = 0.5, (300.0, 1000.0)
+    columns = np.stack([fades, nearly, owed, tail, logs], 1)
+    assert misplaced(columns) == []
+    columns[9] = 700, 0.95, 8e5, 1500, -2300  # in another unit, but for the share and the tail
+    assert misplaced(columns) == [(9, 0), (9, 2), (9, 4)]
+    heights = rng.normal(1.7, 0.1, rows)
+    heights[5] *= 0.001
+    assert misplaced(heights[:, None]) == [(5, 0)]
 
 
 def test_labels_that_only_count_the_rows_are_refused(tmp_path: Path) -> None:

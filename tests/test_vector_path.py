@@ -119,6 +119,7 @@ def test_a_target_starts_from_a_source_with_other_columns(walked, vector_home, p
     assert set(rows) - {"linear_probe"} == {"adapted", "columns", "boosting", "trivial", "scratch"}
     assert artifact["verdict"] in ("positive", "inconclusive", "negative")
     assert artifact["parity"] <= 1e-4
+    assert artifact["predict"].endswith("model new.csv")
     assert rows["adapted"]["score"] > rows["trivial"]["score"] + 0.15
     assert "fed 23," in rows["scratch"]["note"]  # its own twenty columns and three sites, not the source's
     assert "test rows" in report["sentence"] or "rows it has never seen" in report["sentence"]
@@ -200,7 +201,8 @@ def test_a_blank_network_transfers_nothing_and_says_so(vector_home, tmp_path) ->
     assert done.stdout.startswith(("Nothing was transferred, since blank/mlp has no pretrained weights", "Transfer"))
     report = card(tmp_path / "model")["report"]
     assert report["verdict"] != "positive"
-    assert any("--backbone checkpoint/" in note for note in report["notes"])
+    assert not any("--backbone checkpoint/" in note for note in report["notes"])  # its network is as random as it was
+    assert done.stdout.splitlines()[-2].endswith("model new.npz")
     predictor = graft.open(tmp_path / "model")
     many, one = predictor.predict(found.data), predictor.predict(found.data[5])
     assert len(many) == 178

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graft
+from graft import words
 from graft.build import build, suited
 from graft.clock import WHOLE
 from graft.core.errors import TrainingDiverged
@@ -258,6 +259,9 @@ def test_a_class_that_is_harmed_is_named(task, run) -> None:
     assert task.outputs[0] not in worse
     same = reported(task, run, other, other)
     assert not [note for note in same.notes if "surely" in note]
+    assert "CPU s, its head alone]" in words.rows(same)
+    tuned = replace(run, plan=replace(run.plan, phases=(*HEAD, Phase(("head", "stages[1:]"), steps=9))))
+    assert "its head alone" not in words.rows(reported(task, tuned, other, other))
 
 
 def test_those_whom_examples_come_from_are_slices_of_their_own(task, run) -> None:
@@ -283,6 +287,51 @@ def test_what_was_chosen_from_many_must_be_surer(task, run) -> None:
     assert found[1].shows > found[0].shows
     assert found[1].enough > 250
     assert "99.58 %" in " ".join(found[1].notes)
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "count", "says"),
+    [
+        (20, 12, 200, "If the difference is real, about 760 would show it."),
+        (20, 19, 200, "is likely smaller than the "),
+        (20, 20, 200, ""),
+        (6, 4, 29, ""),
+    ],
+)
+def test_how_many_examples_would_tell_is_said_where_anybody_could_label_them(task, run, won, lost, count, says) -> None:
+    """The number itself by its formula: (z(0.975) + z(0.8))² variances over the squared gain."""
+    other = np.arange(count) < lost
+    right = np.arange(count) >= count - won
+    report = reported(task, run, right, other)
+    assert report.verdict == "inconclusive"
+    error = (report.gain[2] - report.gain[1]) / 3.92
+    z = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(0.8)
+    exact = (z * error / report.gain[0]) ** 2 * count if won > lost and count >= 30 else 0
+    assert report.enough == pytest.approx(exact, abs=1)
+    assert report.slight == (exact > 10 * count)
+    assert says in report.sentence
+    assert ("would show it" in report.sentence, "likely smaller" in report.sentence) == (
+        0 < exact <= 10 * count,
+        exact > 10 * count,
+    )
+
+
+def test_what_look_alikes_may_have_shown_is_not_called_unseen(task, run) -> None:
+    rng = np.random.default_rng(0)
+    other = rng.random(400) < 0.5
+    for pairs, says in (
+        ((), "photos it has never seen;"),
+        ((("a", "b"),) * 3, "held out from it (3 pairs of look-alikes"),
+    ):
+        audited = replace(task, audit=replace(task.audit, near_duplicates=pairs))
+        for right, verdict in (
+            (other | (rng.random(400) < 0.9), "positive"),
+            (other & (rng.random(400) < 0.1), "negative"),
+        ):
+            report = reported(audited, run, right, other)
+            assert report.verdict == verdict
+            assert says.rstrip(";") in report.sentence
+            assert ("seen" in report.sentence) == (not pairs)
 
 
 def test_a_test_of_three_examples_is_said_to_show_nothing(task, run) -> None:

@@ -112,7 +112,7 @@ def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[R
     """The rest of a finished run's network and a part as it is fed it, on a device: by default this machine's."""
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
-    first = min(boundary(p.train, len(chain.stages)) for p in run.plan.every)
+    first = min(boundary(p.train, len(chain.stages)) for p in run.kept)
     plain = replace(run.plan.form, dtype="float32")
     form = replace(plain, device=on) if on else form_here(plain)
     prefix, rest = chain.split(first if run.plan.pretrained else 0, form)

@@ -1,9 +1,9 @@
 """Report → what to do next, in plain words, for someone who has never trained a model."""
 
-from graft.captions import called
+from graft.captions import adapted, called
 from graft.clock import WHOLE
 from graft.core import figures
-from graft.core.examples import doubtful
+from graft.core.examples import doubtful, lookalikes
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
 from graft.data.shortcuts import ALONE
@@ -48,8 +48,14 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
             f"To be surer, give it more time first: without --budget every one of your {sum(shown.parts.values())} "
             f"{many} is asked, in folds, and smaller gains show."
         )
+    elif report.verdict == "inconclusive" and report.slight:
+        told.append(
+            f"More {many} will hardly tell: the difference, if there is one, is likely smaller than the "
+            f"{figures.gain(report.shows, report.metric)}{figures.points(report.metric)} that such a test shows."
+        )
     elif report.verdict == "inconclusive" and report.enough > report.n_test:
-        told.append(f"To be sure, label more {many} and keep them for testing: about {report.enough} would tell.")
+        enough = figures.about(report.enough)
+        told.append(f"To be sure, label more {many} and keep them for testing: about {enough} would tell.")
     told += [note for note in shown.audit if KNOWN in note or LATER in note]
     for what in (note.partition(f" {ALONE}")[0] for note in shown.audit if ALONE in note):
         told.append(
@@ -62,9 +68,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
     if worse and report.ships == "adapted":
         told.append(f"Take care with {', '.join(worse[:5])}: there the adapted model is surely worse.")
     if shown.alikes:
-        told.append(
-            f"{shown.alikes} pairs of look-alikes stand in different parts: if they are copies, the figures flatter."
-        )
+        told.append(f"{lookalikes(shown.alikes)}: if they are copies, the figures flatter.")
     worth = report.calibration
     if worth and worth.thresholds and worth.coverage[2] < worth.level:
         told.append(
@@ -89,9 +93,7 @@ def _ship(report: Report, shown: Exhibits) -> str:
         likely = "" if report.verdict == "negative" else "likelier "
         return f"What ships is “{called(report.ships, shown)}”, {likely}the better one here: use that."
     if report.verdict == "negative":
-        return (
-            f"“{called(report.reference)}” answers no single example, so that the adapted network ships: do not use it."
-        )
+        return f"“{called(report.reference)}” answers no single example, so that {adapted(shown)} ships: do not use it."
     if report.verdict == "positive":
-        return "What ships is the adapted network: use that."
-    return "You may use what ships, the adapted network, but do not count on a gain."
+        return f"What ships is {adapted(shown)}: use that."
+    return f"You may use what ships, {adapted(shown)}, but do not count on a gain."

@@ -29,10 +29,18 @@ def called(name: str, shown: Exhibits | None = None) -> str:
     return said.replace(" (transfer)", "") if shown and not shown.pretrained else said
 
 
+def adapted(shown: Exhibits) -> str:
+    """What the adapted row is."""
+    if shown.tuned:
+        return "the adapted network"
+    start = "the pretrained network" if shown.pretrained else "the network with its random weights"
+    return f"{start} as it came, with a new last layer"
+
+
 def beaten(report: Report) -> str:
     """The gain over the row that decides."""
     row = next(row for row in report.rows if row.name == report.reference)
-    return f"The adapted network is {figures.lead(row.gain, report.metric, f'“{called(row.name)}”')}."
+    return f"The adapted model is {figures.lead(row.gain, report.metric, f'“{called(row.name)}”')}."
 
 
 def glossary(report: Report, shown: Exhibits) -> str:
@@ -40,6 +48,7 @@ def glossary(report: Report, shown: Exhibits) -> str:
     if not shown.pretrained:
         return ""
     said = {
+        "adapted": "" if shown.tuned else f"Adapted: {adapted(shown)}.",
         "linear_probe": "Linear probe: the pretrained network as it came, with a new last layer.",
         "scratch": "From scratch: the same network without what it had learned before.",
     }
@@ -50,7 +59,7 @@ def phases(shown: Exhibits) -> list[str]:
     """What learned in which phase."""
     told, ways = [], len({step.way for step in shown.steps})
     for number, step in enumerate(shown.steps, 1):
-        way = f" (way {step.way} of the {ways} that were tried)" if ways > 1 else ""
+        way = f" (way {step.way} of {ways}, {'kept' if step.kept else 'tried and not kept'})" if ways > 1 else ""
         how = f"at a rate of {step.rate:g}" if step.rate else "solved exactly"
         told.append(f"Phase {number}{way}: {step.learns}, {how}; {step.frozen} of {step.stages} stages frozen.")
     return told

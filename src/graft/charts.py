@@ -38,7 +38,7 @@ def ladder(report: Report, shown: Exhibits) -> Figure:
         colour = ACCENT if row.name == report.ships else SOFT
         axes.barh(place, score, xerr=bars, color=colour, ecolor=INK, height=0.32, error_kw={"elinewidth": 1})
         state = {"unfinished": ", still learning", "diverged": ", diverged"}.get(row.state, "")
-        above(axes, place, called(row.name, shown) + state)
+        above(axes, place, called(row.name, shown) + row.of + state)
         beside(axes, max(high, score, 0.0), place, figures.score(row.score, report.metric))
     axes.set_yticks([])
     axes.invert_yaxis()
@@ -73,23 +73,23 @@ def ranking(report: Report, shown: Exhibits) -> Figure | None:
 
 
 def stages(report: Report, shown: Exhibits) -> Figure | None:
-    """What each stage tells, what stays frozen and what learns."""
+    """What each stage tells, what stayed frozen and what learned: the head always."""
     curve = shown.stages
     if not curve:
         return None
     made, axes = figure(2.9)
     depth, scores = len(curve), [_size(stage.score, report) for stage in curve]
     axes.errorbar(range(depth), scores, [_unit(report) * s.error for s in curve], color=INK, marker="o", capsize=3)
-    first = min((step.frozen for step in shown.steps), default=depth)
-    for start, stop, word, colour in ((0, first, "frozen", SOFT), (first, depth, "learns", ACCENT)):
+    first = min((step.frozen for step in shown.steps if step.kept), default=depth)
+    for start, stop, word, colour in ((0, first, "frozen", SOFT), (first, depth + 1, "learns", ACCENT)):
         if start < stop:
             axes.axvspan(start - 0.5, stop - 0.5, color=colour, alpha=0.25, linewidth=0)
             axes.text((start + stop - 1) / 2, 1.02, word, transform=axes.get_xaxis_transform(), ha="center")
-    if 0 < first < depth:
+    if first:
         axes.axvline(first - 0.5, color=ACCENT, linewidth=2)
     axes.margins(y=0.15)
-    axes.set_xlim(-0.5, depth - 0.5)
-    axes.set_xticks(range(depth), [_end(stage.name) for stage in curve], rotation=30, ha="right")
+    axes.set_xlim(-0.5, depth + 0.5)
+    axes.set_xticks(range(depth + 1), [*(_end(stage.name) for stage in curve), "head"], rotation=30, ha="right")
     axes.set_ylabel(_metric(report))
     return made
 
@@ -129,8 +129,9 @@ def training(report: Report, shown: Exhibits) -> Figure | None:
 
 
 def epochs(shown: Exhibits) -> list[Epoch]:
-    """The epochs that training took; a head that is found at once has none."""
-    return [one for one in shown.history if np.isfinite(one.val_loss)]
+    """The epochs that what was kept took; a head that is found at once has none."""
+    lost = {number for number, step in enumerate(shown.steps) if not step.kept}
+    return [one for one in shown.history if np.isfinite(one.val_loss) and one.phase not in lost]
 
 
 def labels(report: Report, shown: Exhibits) -> Figure | None:

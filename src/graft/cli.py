@@ -246,9 +246,21 @@ def _show(a: argparse.Namespace, result: Any, text: str) -> None:
         print(text)
 
 
+class Lines(logging.StreamHandler):
+    """Lines on standard error; a progress bar that stands there is wiped off first, and drawn by its next step."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream.isatty() and (bars := sys.modules.get("tqdm")):
+            # Not tqdm.write, which draws bars at once that are to wait for two seconds, and leaves them there.
+            with bars.tqdm.get_lock():
+                for bar in list(getattr(bars.tqdm, "_instances", ())):
+                    bar.clear(nolock=True)
+        super().emit(record)
+
+
 def _report_progress(a: argparse.Namespace) -> None:
     """What the path says of itself, on standard error."""
-    handler = logging.StreamHandler()
+    handler = Lines()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("graft")
     logger.addHandler(handler)

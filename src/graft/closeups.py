@@ -23,7 +23,8 @@ def gallery(found: tuple[Closeup, ...], verb: str = "answered") -> str:
 
 def figure(one: Closeup, verb: str = "answered") -> str:
     """One example with what it is, and what was said of it."""
-    told = [f"<b>{_cut(one.answer)}</b>" + (f" ({100 * one.probability:.0f} %)" if one.probability is not None else "")]
+    sure = f" ({100 * one.probability:.0f}\N{NO-BREAK SPACE}%)" if one.probability is not None else ""
+    told = [f"<b>{_cut(one.answer)}</b>{sure}"]
     told = [f"{verb} {told[0]}"] if one.answer else []
     told += [f"labelled <b>{_cut(one.truth)}</b>"] if one.truth and one.truth != one.answer else []
     caption = f'{", ".join(told)}<br><span class="name">{_cut(one.name, 40)}</span>'

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from graft.core.keys import file_sha256, key
 from graft.core.nouns import Part, Ranking, Report, Row, Run, Suspect, Task
 from graft.core.shelf import names, take
 from graft.examined import Examiner, truth, wrong
-from graft.export import bare, unplaced
+from graft.export import bare, example, unplaced
 from graft.folds import distinct, joined
 from graft.groups import groups, named
 from graft.model.calibration import reliability
@@ -87,12 +87,13 @@ def _gathered(
         name=task.name, modality=task.modality, head=task.head, word=take("modalities", task.modality).WORD,
         outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
         backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
-        strategy=plan.strategy, why=tuple(said for said in plan.why if said != doubt), ranking=_ranking(ranking),
+        strategy=plan.strategy, why=(*(said for said in plan.why if said != doubt), *run.notes[: len(run.shares) > 0]),
+        ranking=_ranking(ranking),
         stages=tuple(Stage(one.stage, one.score, one.error) for one in curve),
         steps=tuple(
             Step(", ".join(phase.train), boundary(phase.train, len(plan.stages)), len(plan.stages),
-                 phase.lr if phase.solver != "exact" else 0.0, way)
-            for way, phases in enumerate((plan.phases, *plan.alternatives), 1) for phase in phases
+                 phase.lr if phase.solver != "exact" else 0.0, way, not run.shares or run.shares[way - 1] > 0)
+            for way, phases in enumerate(plan.ways, 1) for phase in phases
         ),
         history=tuple(epoch for epoch in run.history if epoch.phase < len(plan.every)),  # not looks at mixtures
         before=_reliability(logits, y, 1.0) if plain else (), after=_reliability(logits, y, heat) if plain else (),
@@ -109,7 +110,7 @@ def _gathered(
         alikes=len(task.audit.near_duplicates), copies=len(task.audit.moved), audit=bare(task, task.audit.notes),
         spent=_spent(run, report, ranking), passes=run.cost.prefix_passes, saved=_saved(task, run),
         peak_bytes=run.cost.peak_bytes, lineage=_lineage(task, run, row, command),
-        folder=folder, example=f"new{PurePath(task.train.items[0].partition('#')[0]).suffix}",
+        folder=folder, example=example(task),
     )  # fmt: skip
     return Told(SCHEMA, unplaced(task, report), exhibits)
 

@@ -4,12 +4,11 @@ import contextlib
 import json
 import logging
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import graft
@@ -71,14 +70,13 @@ def export(
         path=str(out), ships=report.ships, verdict=report.verdict, sentence=report.sentence,
         labels=tuple(card["labels"]), groups=_found(task, row),
         files={**card["files"], "card.json": file_sha256(place / "card.json")}, parity=card["parity"],
-        predict=f"graft predict {out} {_example(task)}",
+        predict=f"graft predict {out} {example(task)}",
     )  # fmt: skip
 
 
-def _example(task: Task) -> str:
-    """What stands for an example in a command."""
-    modality = take("modalities", task.modality)
-    return shlex.quote(task.train.items[0]) if getattr(modality, "BY_PLACE", False) else modality.WORD[0].upper()
+def example(task: Task) -> str:
+    """What stands for a new example in a command: a file like those that were learned from."""
+    return f"new{PurePath(task.train.items[0].partition('#')[0]).suffix}"
 
 
 def _standing(place: Path, made: str) -> Card | None:

@@ -170,7 +170,7 @@ def once(task: Task, plan: Plan, seed: int) -> Answers:
     seeds = [fold + at * APART for at in range(TRIES)]
     run = reseeded(task, plan, fold)
     answers = complete(task, run, task.test.part)
-    ways = [replace(plan, phases=way, alternatives=(), choice="best") for way in (plan.phases, *plan.alternatives)]
+    ways = [replace(plan, phases=way, alternatives=(), choice="best") for way in plan.ways]
     for name in {run.key, *(run_key(task, way, seed) for way in (plan, *ways) for seed in seeds)}:
         shutil.rmtree(home.folder("runs", name), ignore_errors=True)
     return answers

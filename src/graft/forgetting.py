@@ -14,7 +14,7 @@ from graft.build import build, examples, find, form_here, suited
 from graft.core import figures, home
 from graft.core.errors import GraftError
 from graft.core.examples import kept_apart
-from graft.core.nouns import Part, Plan, Report, Run, Sealed, Task
+from graft.core.nouns import Part, Report, Run, Sealed, Task
 from graft.core.phases import uneven
 from graft.core.shelf import take
 from graft.data.dataset import table
@@ -37,7 +37,7 @@ def forgotten(task: Task, run: Run, report: Report) -> Report:
     known = _known(task, run)
     if known is None or take("heads", task.head).ROWS or take("heads", known.head).ROWS:
         return report
-    if untouched(run.plan):
+    if untouched(run):
         note = "Adapting cost the source nothing: no weight of the backbone has changed."
         return replace(report, forgetting=(0.0, 0.0, 0.0), notes=(*report.notes, note))
     if (old := _source(task, run, known)) is None:
@@ -59,9 +59,9 @@ def forgotten(task: Task, run: Run, report: Report) -> Report:
     return replace(report, forgetting=lost, notes=(*report.notes, note))
 
 
-def untouched(plan: Plan) -> bool:
-    """Whether a plan leaves every weight and statistic of the backbone as it was."""
-    return all(set(p.train) == {"head"} and not any(hasattr(f, "settle") for f, _ in chosen(p)) for p in plan.every)
+def untouched(run: Run) -> bool:
+    """Whether a run left every weight and statistic of the backbone as it was."""
+    return not run.tuned and not any(hasattr(file, "settle") for p in run.kept for file, _ in chosen(p))
 
 
 def _known(task: Task, run: Run) -> Task | None:

@@ -13,7 +13,7 @@ from graft.build import examples, form_here
 from graft.core import figures
 from graft.core.costs import boundary
 from graft.core.errors import TrainingDiverged
-from graft.core.nouns import Cost, Epoch, Phase, Plan, Run, Task
+from graft.core.nouns import Cost, Epoch, Phase, Plan, Run, Task, tunes
 from graft.features import features
 from graft.learners.supervised import Objective, evaluate, predict
 from graft.meter import Meter
@@ -30,7 +30,7 @@ def carried_out(plan: Plan, adapted: Callable[[tuple[Phase, ...]], Run]) -> tupl
         TrainingDiverged: no other that was trained is there, or a line has lost an end.
     """
     runs, told = list[Run](), list[str]()
-    for way in (plan.phases, *plan.alternatives):
+    for way in plan.ways:
         try:
             runs.append(adapted(way))
         except TrainingDiverged as error:
@@ -46,7 +46,7 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
 
     Every look at validation, in the runs and here, is an epoch of the history.
     """
-    ways = (plan.phases, *plan.alternatives)
+    ways = plan.ways
     meter = Meter(_sum([run.cost for run in runs]))
     members = [load_file(run.weights) for run in runs]
     chain.network.load_state_dict(members[0])
@@ -86,6 +86,7 @@ def mix(task: Task, plan: Plan, chain: Chain, runs: Sequence[Run], objective: Ob
     run = replace(
         runs[0], plan=plan, history=tuple(history), score=judge(shares)[0], cost=meter.cost(),
         untrained=tuple(sorted({name for run in runs for name in run.untrained})), notes=notes,
+        shares=tuple(sum(s for n, s in zip(numbers, shares, strict=True) if n == at) for at in range(len(ways))),
     )  # fmt: skip
     made(shares)
     return run, chain.network.state_dict()
@@ -95,13 +96,17 @@ def _said(plan: Plan, shares: Shares, score: float, runs: Sequence[Run], numbers
     """What was chosen, beside what the others reached."""
     each = " and ".join(figures.plain(run.score, metric) for run in runs)
     each_share = zip(shares, numbers, strict=True)
-    parts = [f"{100 * share:.0f} % of the {_which(at + 1)}" for share, at in each_share if share]
+    parts = [f"{100 * share:.0f} % of the {_which(at + 1)}{_alone(plan.ways[at])}" for share, at in each_share if share]
     kept = " and ".join(parts) if len(parts) > 1 else parts[0].removeprefix("100 % of ")
     rule = "; any but the last must be a standard error better" if plan.choice == "sure" else ""
     return (
         f"The plan was carried out in {len(runs)} ways, which reach {each}; {kept} was kept by validation "
         f"({figures.plain(score, metric)}{rule})."
     )
+
+
+def _alone(way: tuple[Phase, ...]) -> str:
+    return "" if tunes(way) else " (the head alone)"
 
 
 def _which(number: int) -> str:

@@ -67,7 +67,7 @@ def _with(phase: Phase, entry: str) -> Phase:
 
 def changed(plan: Plan, change: Callable[[Phase], Phase]) -> Plan:
     """The plan with every phase changed, those of its alternatives too."""
-    phases, *others = (tuple(change(phase) for phase in way) for way in (plan.phases, *plan.alternatives))
+    phases, *others = (tuple(change(phase) for phase in way) for way in plan.ways)
     return replace(plan, phases=phases, alternatives=tuple(others))
 
 

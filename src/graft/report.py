@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from graft.model_card import card
 from graft.spendings import spendings
 
 STYLE = Path(__file__).with_name("templates") / "report.css"
+PERCENT = re.compile(r"(?<=\d) %")
 # Nothing is fetched and nothing is run, whatever a label or a file's name may hold.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
@@ -107,7 +109,7 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     ships = captions.called(report.ships, shown)
     yield drawn(
         "ladder", "What was compared",
-        f"Each bar is one way to build the model, asked of {many} that it had not seen; the line is the 95 % interval. "
+        f"Each bar is one way to build the model, asked of {many} held out from it; the line is the 95 % interval. "
         f"The coloured one, “{ships}”, is what ships. {captions.beaten(report)} {captions.glossary(report, shown)}",
         charts.ladder,
     )  # fmt: skip
@@ -155,10 +157,10 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     rows = [(name, value) for name, value in shown.lineage.items() if name != "command"]
     command = shown.lineage.get("command", "")
     clock = " How far it gets in its time hangs on the machine, and with it what is tried." * ("--budget" in command)
-    again = f"<p>The same again: <code>{_safe(command)}</code>{clock}</p>" if command else ""
+    again = f"<p>The same again: <code>{_exact(command)}</code>{clock}</p>" if command else ""
     parts = ", ".join(f"{count} {name}" for name, count in shown.parts.items())
     yield drawn("lineage", "Where it comes from", f"{parts} {many}.", None, again + _table(("", ""), rows))
-    if notes := [note for note in report.notes if note not in shown.audit]:
+    if notes := [note for note in report.notes if note not in (*shown.audit, *shown.why)]:
         yield f"<section><details><summary>How to read these figures</summary>{_list(notes)}</details></section>"
 
 
@@ -186,7 +188,7 @@ def _audit(report: Report, shown: Exhibits) -> str:
         parts.append(
             f"<p>{_safe(doubtful(report.suspects))}: a linear layer on {_safe(shown.backbone)} that had not learned "
             "from them is surer of something else than it is where examples are merely hard. Whether they are wrong is "
-            "for you to say.</p>"
+            "for you to say: where labels are partly chance, as what somebody buys is, most may be right.</p>"
         )
         pictured = tuple(one for one in shown.suspects if one.kind)
         parts.append(gallery(pictured, "looks like"))
@@ -210,5 +212,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _safe(value: Any) -> str:
-    """Text that stays text; a file's name may hold what is no character."""
+    """Text that stays text, and in which no line ends between a number and its percent sign."""
+    return PERCENT.sub("\N{NO-BREAK SPACE}%", _exact(value))
+
+
+def _exact(value: Any) -> str:
+    """Text that stays text, to the letter; a file's name may hold what is no character."""
     return html.escape(str(value).encode("utf-8", "replace").decode(), quote=True)

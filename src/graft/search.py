@@ -106,7 +106,7 @@ def drawn(task: Task, evidence: Evidence, params: dict[str, Any], budget: Budget
     made = plan(task, evidence, params["strategy"], budget)
     views, depth, ways = max(evidence.views, default=1), len(evidence.stage_curve), list[tuple[Phase, ...]]()
     usual = next(phase.lr for phase in made.phases if phase.solver != "exact")
-    for way in (made.phases, *made.alternatives):
+    for way in made.ways:
         phases = list[Phase]()
         for phase in way:
             if phase.solver != "exact":  # alternatives may differ by their rates

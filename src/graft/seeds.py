@@ -49,7 +49,7 @@ def dead(task: Task, run: Run) -> str:
     nor is what has one answer to learn.
     """
     head = take("heads", task.head)
-    if all(phase.solver == "exact" for phase in run.plan.every) or any(
+    if all(phase.solver == "exact" for phase in run.kept) or any(
         len(set(part.targets)) < 2 for part in (task.train, task.val)
     ):
         return ""

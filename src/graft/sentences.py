@@ -1,6 +1,7 @@
 """The verdict in words: the sentence for who decides, and what the figures do not say by themselves."""
 
 from graft.core import figures
+from graft.core.examples import lookalikes
 from graft.core.nouns import Report, Row, Run, Task
 from graft.core.shelf import take
 from graft.entries import Entry, Test
@@ -22,9 +23,9 @@ def sentence(task: Task, run: Run, report: Report) -> str:
     rows = {row.name: row for row in report.rows}
     adapted, reference, scratch = rows["adapted"], rows[report.reference], rows["scratch"]
     rival, start = called(reference), run.plan.backbone.id
-    unseen = "it has never seen"
-    if report.folds:
-        unseen = "that it had not seen when it was asked"
+    unseen = "that it had not seen when it was asked" if report.folds else "it has never seen"
+    if alike := len(task.audit.near_duplicates):
+        unseen = f"held out from it ({lookalikes(alike)})"
 
     def said(row: Row) -> str:
         return str(take("heads", task.head).said(row.score, metric))
@@ -48,7 +49,7 @@ def sentence(task: Task, run: Run, report: Report) -> str:
         )
     elif report.verdict == "negative":
         text = (
-            f"Transfer hurt: {rival} is {said(reference)} {count} unseen {many}, and the model adapted from {start} "
+            f"Transfer hurt: {rival} is {said(reference)} {count} {many} {unseen}, and the model adapted from {start} "
             f"{said(adapted)} them, {lead}."
         )
     else:
@@ -56,8 +57,11 @@ def sentence(task: Task, run: Run, report: Report) -> str:
             f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
             f"{said(adapted)} them, {of}, which is {said(reference)} them."
         )
-        if report.enough:
-            text += f" If the difference is real, about {figures.number(max(report.enough, count + 1))} would show it."
+        if report.slight:
+            least = f"{figures.gain(report.shows, metric)}{figures.points(metric)}"
+            text += f" The difference, if there is one, is likely smaller than the {least} that such a test shows."
+        elif report.enough:
+            text += f" If the difference is real, about {figures.about(max(report.enough, count + 1))} would show it."
     if report.ships != "adapted":
         name = SHIPPED.get(report.ships) or f"{take('baselines', report.ships).CALLED} ({report.ships})"
         reached = f", {said(rows[report.ships])} them" if report.ships != report.reference else ""
@@ -143,7 +147,7 @@ def notes(task: Task, run: Run, report: Report, test: Test) -> tuple[str, ...]:
         found.append("One seed was compared: the interval covers the choice of test examples, not of seeds.")
     if test.groups:
         found.append("Intervals are over whom the examples come from, who were resampled whole.")
-    if blank(run):
+    if blank(run) and run.tuned:
         found.append(f"Another task can start from what this run has learned: --backbone checkpoint/{run.key}.")
     if not test.folds and (twice := len(task.test) - report.n_test):
         found.append(f"{twice} of the {len(task.test)} test examples are copies of others and count once.")

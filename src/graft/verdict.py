@@ -34,7 +34,7 @@ def judged(
     """
     rivals = [entry for entry in others if not entry.row.transfers]
     sure, bounded = 1 - 0.05 / (test.ranked if test.folds else 1), figures.is_share(task.metric)
-    rows = {"adapted": replace(adapted.row, times=1.0)}
+    rows = {"adapted": replace(adapted.row, times=1.0, note="" if run.tuned else "its head alone")}
     harmed, helped = [], []
     for entry in others:
         level = 1 - 0.05 / len(rivals) if entry in rivals else 0.95

@@ -105,7 +105,7 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
         ahead += (FOLDS - 1) * (ahead + sum(one.lasts for one in (adapted, *others)))
     others += _scratches(task, run, test, net, budget, clock, ahead, 1 + several)
     clock.lap("training from scratch")
-    if any(phase.solver != "exact" for phase in run.plan.every):
+    if any(phase.solver != "exact" for phase in run.kept):  # else it is what the adapted one is
         log.info("linear probe: the head alone, to compare with")
         probe = Plan(run.plan.backbone, run.plan.head, "linear_probe", (exact_head(task),), run.plan.form)
         others.append(_transferred("linear_probe", task, [adapt(task, probe, run.seed)], test))

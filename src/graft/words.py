@@ -97,7 +97,7 @@ def rows(report: Report) -> str:
     for row in sorted(report.rows, key=lambda row: -row.score):
         over, low, high = (figures.gain(value, report.metric, sign=True) for value in row.gain)
         gain = "" if row.name == "adapted" else f"  gain over it {over} ({low} to {high})"
-        taught = f", {row.cost.seconds:.0f} s in all, {row.state}; {row.note}" if row.budget else ""
+        taught = f", {row.cost.seconds:.0f} s in all, {row.state}; {row.note}" if row.budget else row.of
         score = figures.score(row.score, report.metric)
         around = figures.interval(row.low, row.high, report.metric)
         name = row.name.replace("_", " ")

@@ -89,7 +89,7 @@ class Suspect:
     label: str
     likely: str  # what it looks like
     probability: float  # of that, by a probe that did not learn from it
-    wrong: float = 0.5  # the chance that its label is wrong
+    wrong: float = 0.5  # the chance that its label is wrong, where right labels are no matter of chance
 
 
 def called(item: str) -> str:
@@ -102,6 +102,12 @@ def placeless(suspects: Iterable[Suspect]) -> tuple[Suspect, ...]:
     return tuple(replace(one, item=called(one.item)) for one in suspects)
 
 
+def lookalikes(pairs: int) -> str:
+    """Pairs across parts, in a clause."""
+    stand = "1 pair of look-alikes stands" if pairs == 1 else f"{pairs} pairs of look-alikes stand"
+    return f"{stand} in different parts"
+
+
 def look_at(suspects: Sequence[Suspect], most: int = 12) -> str:
     """Suspects in a sentence; "" where there are none."""
     said = [f"{called(s.item)} says {s.label}, looks like {s.likely} ({s.probability:.2f})" for s in suspects]
@@ -112,12 +118,10 @@ def look_at(suspects: Sequence[Suspect], most: int = 12) -> str:
 
 
 def doubtful(suspects: Sequence[Suspect]) -> str:
-    """How many labels are to be looked at, and how many of these will be wrong."""
+    """How many labels are to be looked at, and why; not how many are wrong: what is chance by nature looks the same."""
     if len(suspects) == 1:
-        return "Give one label a second look, since it is probably wrong"
-    wrong = round(sum(one.wrong for one in suspects))
-    are = "is" if wrong == 1 else "are"
-    return f"Give {len(suspects)} labels a second look, since about {wrong} of them {are} wrong, as far as can be told"
+        return "One label is worth a second look, since examples like it are labelled otherwise"
+    return f"{len(suspects)} labels are worth a second look, since examples like theirs are labelled otherwise"
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Step:
     stages: int  # of the backbone
     rate: float = 0.0  # of the head; 0: solved exactly
     way: int = 1  # of the plan's alternatives
+    kept: bool = True  # False: tried, and not what ships
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,11 @@ class Exhibits:
     lineage: dict[str, str] = field(default_factory=dict)
     folder: str = ""  # of the model; "": only the report was written
     example: str = ""  # what could be handed to it
+
+    @property
+    def tuned(self) -> bool:
+        """Whether the adapted network is more than a new head on what it started from."""
+        return not self.steps or any(step.kept and step.learns != "head" for step in self.steps)
 
 
 @dataclass(frozen=True)

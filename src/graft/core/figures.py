@@ -80,5 +80,11 @@ def number(value: float) -> str:
     return f"{float(f'{value:.3g}') + 0.0:g}"  # -0 is 0
 
 
+def about(count: int) -> str:
+    """A number of examples as it is asked for: the next one of two digits."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return str(-(-count // step) * step)
+
+
 def _bare(value: float, metric: str) -> str:
     return f"{100 * value:.1f}" if is_share(metric) else plain(value, metric)

@@ -175,6 +175,11 @@ class Phase:
     patience: int = 10  # epochs without a better validation before the phase ends; the best weights are restored
 
 
+def tunes(phases: tuple[Phase, ...]) -> bool:
+    """Whether anything but the head learns in these phases."""
+    return any(set(phase.train) != {"head"} for phase in phases)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What will be done, and why?"""
@@ -198,9 +203,14 @@ class Plan:
     suspects: tuple[Suspect, ...] = ()  # of the evidence, for whoever reads the report
 
     @property
+    def ways(self) -> tuple[tuple[Phase, ...], ...]:
+        """The phases, and those of each alternative to them."""
+        return self.phases, *self.alternatives
+
+    @property
     def every(self) -> tuple[Phase, ...]:
-        """The phases of all alternatives, one after the other."""
-        return tuple(phase for way in (self.phases, *self.alternatives) for phase in way)
+        """The phases of all ways, one after the other."""
+        return tuple(phase for way in self.ways for phase in way)
 
 
 @dataclass(frozen=True)
@@ -267,3 +277,15 @@ class Run:
     untrained: tuple[str, ...] = ()  # parameters that were to learn but received no gradient
     loading: Loading = Loading()
     notes: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()  # of each of the plan's ways in the weights; 0: tried, not kept; (): there is one
+
+    @property
+    def kept(self) -> tuple[Phase, ...]:
+        """The phases of the ways that the weights came by."""
+        shares = self.shares or (1.0,) * len(self.plan.ways)
+        return tuple(phase for way, share in zip(self.plan.ways, shares, strict=True) if share for phase in way)
+
+    @property
+    def tuned(self) -> bool:
+        """Whether anything but the head learned, and was kept."""
+        return tunes(self.kept)

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from graft.core.examples import Suspect
 
+SLIGHT = 10  # times the examples at hand: so many more nobody will label to settle a verdict
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -43,6 +45,11 @@ class Row:
     transfers: bool = False  # whether the row itself uses pretrained weights
     run: str = ""  # key of what can be shipped: a run, or a baseline's state
     note: str = ""
+
+    @property
+    def of(self) -> str:
+        """What follows its name where it is shown: a note that is not on how training from scratch went."""
+        return f", {self.note}" if self.note and not self.budget else ""
 
 
 @dataclass(frozen=True)
@@ -141,6 +148,11 @@ class Report:
     confusion: tuple[tuple[int, ...], ...] = ()  # of what ships: (truth, answer, how many of those that were asked)
     forgetting: tuple[float, ...] = ()  # what adapting cost the source by a fresh probe: mean, low, high; (): not told
     spent: tuple[Spent, ...] = ()  # part by part, all that comparing took
+
+    @property
+    def slight(self) -> bool:
+        """Whether the difference, if there is one, is too small for any such test: it takes SLIGHT times as many."""
+        return self.enough > SLIGHT * self.n_test
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,9 @@ class Modality(Protocol):
     `holds(file) -> bool`, whether a file of arrays, which may be a table, holds such examples instead; `remarks(input,
     reading, examples)`, sentences on how these examples fit that backbone; `assets(input)`, files that an artifact
     needs; INLINE, that a str is an example and no file's name, unless it ends in one of these; FLAT, that an array of
-    two axes is several examples; BY_PLACE, that to try an artifact an example is called by its place; `told`, answers
-    row by row; `preview(example)`, a text by which a person recognises an example (a small JPEG in base64, how it
-    begins); BORROWED, what of its input a small network from scratch takes from the adapted one (a tokenizer).
+    two axes is several examples; `told`, answers row by row; `preview(example)`, a text by which a person recognises an
+    example (a small JPEG in base64, how it begins); BORROWED, what of its input a small network from scratch takes from
+    the adapted one (a tokenizer).
     """
 
     __name__: str

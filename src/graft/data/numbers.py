@@ -19,6 +19,8 @@ FRACTION = re.compile(r"\s*[<>≤≥~]?\s*[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][
 IQR = 1.349  # interquartile range of a normal distribution, in standard deviations
 UNITS = (3.0, 6.0)  # decimal places by which units are mistaken for each other: mg and g, ml and μl
 ALIKE = 6  # spreads of a column's logarithms within which a value may well be right
+NEAR = 3  # spreads of a column itself within which zero, and whatever is near it, may well be right
+APART = 1.5  # decimal places between a mistaken value and the right ones: half the least mistake
 
 
 def numbers(cells: Iterable[Any], decimal: str = ".", missing: Collection[str] = MISSING) -> tuple[Array, list[int]]:
@@ -104,18 +106,22 @@ def robust(x: Array) -> tuple[Array, Array]:
 def misplaced(x: Array) -> list[tuple[int, int]]:
     """(row, column) of the values of x (N, D) that stand about 10³ or 10⁶ times off their column: a unit mistaken?
 
-    Columns that reach that far by nature, as counts do, are wide in logarithms too, and left in peace; so are small
-    values of a column that has both signs: it passes through zero.
+    They must stand alone, nearer to where a mistake would put them than to any right value: a long tail leads there
+    step by step. Columns that reach that far by nature, as counts do, are wide in logarithms too, and left in peace; so
+    are small values of shares from 0 to 1, and of columns that have negative values or come near zero anyway.
     """
     with np.errstate(divide="ignore"):
         size = np.log10(np.abs(x))
     size[~np.isfinite(size)] = math.nan
-    centre, spread = robust(size)
+    (centre, spread), (middle, width) = robust(size), robust(x)
     away = np.abs(size - centre)
     unit = np.any([np.abs(away - places) < 0.3 for places in UNITS], axis=0)
     few = np.isfinite(size).sum(0) < 8
-    through = (x > 0).any(0) & (x < 0).any(0)
-    found = unit & (away > ALIKE * np.maximum(spread, 0.05)) & ~few & ((size > centre) | ~through)
+    found, large = unit & (away > ALIKE * np.maximum(spread, 0.05)) & ~few, size > centre
+    for side in (large, size <= centre):
+        edge = np.where(side & ~found, away, 0.0).max(0, initial=0.0)  # of the right values, the furthest out
+        found &= ~side | (away - edge > APART)
+    found &= large | ((middle > NEAR * width) & ~(x < 0).any(0) & (x > 1).any(0))
     return [(int(row), int(column)) for row, column in np.argwhere(found)]
 
 

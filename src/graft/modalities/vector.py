@@ -30,7 +30,7 @@ TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet", ".npz", ".npy")
 VERSION = "1"  # of what decode, prepare and vary compute
 RAGGED, ROWS, VIEWS, GROUPED = False, 256, (4, 2), layout.PEOPLE
 # A row is called by its place; a text is a row, in JSON, unless it names a table; an array of two axes is several rows.
-INLINE, BY_PLACE, FLAT = TABLES, True, True
+INLINE, FLAT = TABLES, True
 pieces = hiding.cells
 claims = survey.claims  # whether a table's rows hold such examples
 CLIP = 8.0  # spreads from the middle, beyond which more is no more: a slip of the pen must not outshout the rest

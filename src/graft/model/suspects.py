@@ -11,7 +11,8 @@ that is hard. What can is how sure p is where it errs, since an error that is fo
 
 At e = 0 all labels are right, and p is too sure or not sure enough by T. Where some e > 0 gives these labels no better,
 no label is called wrong; else the chance that one is wrong is what the second term gives of the sum (label noise as in
-Bootkrajang & Kabán 2012, around answers that are there).
+Bootkrajang & Kabán 2012, around answers that are there). What is chance by nature, so that no features tell it, looks
+just like a wrong label: only where right labels are no matter of chance do these add up to a number of wrong ones.
 """
 
 import numpy as np

@@ -14,7 +14,7 @@ from graft.core.codec import from_dict, from_json
 from graft.core.errors import BackboneError, GraftError, nearest
 from graft.core.home import home
 from graft.core.keys import file_sha256
-from graft.core.nouns import Backbone, Loading, Run
+from graft.core.nouns import Backbone, Loading, Phase, Run
 from graft.core.shelf import take
 
 if TYPE_CHECKING:
@@ -25,16 +25,24 @@ NEWEST = 8  # runs offered unasked: each one costs a ranking pass
 
 
 def catalog(modality: str) -> list[Backbone]:
-    """The newest finished runs of this modality that changed pretrained weights, one of each task."""
+    """The newest finished runs of this modality that changed pretrained weights, one of each task.
+
+    Of a run that was carried out in several ways, none is offered by itself: it may have been tried and not kept.
+    """
     found: list[Backbone] = []
-    tasks = set[str]()
+    tasks, parts = set[str](), set[tuple[str, str, int, tuple[Phase, ...]]]()
     for folder in sorted(_finished(), key=_age):
         try:
             run, backbone = _run(folder)
         except GraftError:
             continue  # half written, or by another version
-        tuned = any(set(phase.train) != {"head"} for phase in run.plan.phases)  # else it is what it started from
-        if run.plan.pretrained and tuned and backbone.modality == modality and run.task not in tasks:
+        plan = run.plan
+        if plan.alternatives:  # newer than its parts
+            parts |= {(run.task, plan.backbone.id, run.seed, way) for way in plan.ways}
+        elif (run.task, plan.backbone.id, run.seed, plan.phases) in parts:
+            continue
+        # One whose head alone was fitted is what it started from.
+        if plan.pretrained and run.tuned and backbone.modality == modality and run.task not in tasks:
             tasks.add(run.task)
             found.append(backbone)
         if len(found) == NEWEST:
@@ -162,7 +170,7 @@ def _run(folder: Path) -> tuple[Run, Backbone]:
         start,
         id=f"checkpoint/{run.key if inside else folder}",
         accuracy=None,
-        pretrained_on=_schooled(start, _name(folder / "task.json")),
+        pretrained_on=_schooled(start, _name(folder / "task.json")) if run.tuned else start.pretrained_on,
         revision=run.key,
         sha256="",
         note=f"{start.id} adapted to {run.task}",

@@ -193,7 +193,7 @@ def verdict(folder: Path) -> dict[str, Any]:
     report = from_dict(Report, card["report"])
     shares = figures.is_share(report.metric)
     rows = [
-        {"name": _name(row.name), "shown": figures.score(row.score, report.metric),
+        {"name": f"{_name(row.name)}{row.of}", "shown": figures.score(row.score, report.metric),
          "interval": figures.interval(row.low, row.high, report.metric), "ships": row.name == report.ships,
          **({"share": row.score, "low": row.low, "high": row.high} if shares else {})}
         for row in sorted(report.rows, key=lambda row: -row.score)
