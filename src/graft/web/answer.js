@@ -6,8 +6,8 @@ const SHOWN = 6; // labels with a bar of their own
 
 /** The answer of any head, or of several tasks one below the other: {said, parts}, in words and as elements. */
 export function answered(answer, model) {
-  const odd = answer.odd && `${answer.odd.join(". ")}.`;
-  const noted = odd && el("p", { class: "doubt" }, odd);
+  const odd = answer.odd?.map((text) => `${text}.`).join("\n");
+  const noted = odd && el("p", { class: "doubt lines" }, odd);
   if (answer.tasks) {
     const each = model.tasks.map((task) => [task.name, answered(answer.tasks[task.name], { ...model, ...task })]);
     return {
