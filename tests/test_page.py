@@ -193,6 +193,17 @@ def test_a_row_of_a_table_fills_the_fields(chromium, server, models):
         row = dict(zip(head.split(","), map(float, second.split(",")[:-1]), strict=False))
         assert page.locator(".said strong").inner_text() == graft.open(models / "vector").predict([row])[0]["label"]
         assert not browser.faults(page)
+        assert not page.locator(".doubt").get_by_text("training rows").count()
+        page.get_by_label("g2", exact=True).fill("9e9")
+        page.get_by_label("g3", exact=True).fill("abc")
+        page.get_by_role("button", name="Ask").click()
+        odd = graft.open(models / "vector").predict([row | {"g2": 9e9, "g3": "abc"}])[0]["odd"]
+        assert "g3: 'abc' is no number, taken as missing" in odd
+        page.locator(".doubt.lines").wait_for()
+        assert page.locator(".doubt.lines").inner_text().splitlines() == [f"{one}." for one in odd]
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert not browser.faults(page)
 
 
 def test_every_kind_of_answer_has_its_face(chromium, server, models, photos, tmp_path):

@@ -304,6 +304,12 @@ def test_pages_of_other_sites_cannot_ask(served):
 # ── what is said of it ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_values_that_were_not_learned_from_have_a_word_and_a_count(served):
+    answers = served.asked("rows", ["abc", 0.1, 0.2], [0.3, 0.1, 0.2]).json()["answers"]
+    assert [one.get("odd") for one in answers] == [["a: 'abc' is no number, taken as missing"], None]
+    assert served.measured()['graft_odd_total{model="rows"}'] == 1
+
+
 def test_metrics_say_what_was_asked(folders, tmp_path, rng):
     line = re.compile(r'[a-z_]+(\{[a-z_]+="([^"\\\n]|\\.)*"(,[a-z_]+="([^"\\\n]|\\.)*")*\})? \d\S*')
     with server(folders["colours"], folders["topics"], log=tmp_path / "log") as made:

@@ -1,6 +1,7 @@
 """Tables of numbers: how they are read, what of them is learned from, and what a backbone is fed."""
 
 import copy
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -44,6 +45,36 @@ def read(place: Path, asked: dict[str, Any] | None = None, **more: Any) -> tuple
     found = vector.find(place, asked or more)
     reading = from_dict(vector.Reading, json.loads(to_json(found.reading)))
     return found, reading, [vector.decode(vector.fetch(row.item, reading), reading) for row in found.rows]
+
+
+def test_what_training_has_not_seen_is_told_of_a_row(lab: Path) -> None:
+    _, reading, examples = read(lab)
+    known = vector.ranges(examples, reading)
+    assert known == {"age": (22, 70), "crp": (0.3, 9.9)}
+
+    def told(ranges: Any = known, reading: vector.Reading = reading, **row: Any) -> list[str]:
+        return vector.odd(reading, ranges)(vector.decode(vector.given(row, reading), reading))
+
+    assert told(age=74.7, sex="f", crp=None) == told(age=22, sex="NA", crp="<0.3") == []
+    assert told(age="abc", sex="Paris", crp=9e9) == [
+        "age: 'abc' is no number, taken as missing",
+        "crp: 9e+09 lies beyond the 0.3 to 9.9 of the training rows",
+        "sex: 'Paris' was in no training row",
+    ]
+    assert told(age=[1], sex="x", crp=1e300) == [
+        "age: [1] is no number, taken as missing",
+        "crp: 1e+300 is too large a number, taken as missing",
+    ]
+    assert told({}, age="abc", sex="Paris", crp=9e9) == told(age="abc", sex="Paris", crp=1)  # a card without ranges
+    logs = dataclasses.replace(reading, log=True)
+    rows = [vector.decode(vector.fetch(f"{lab}#{number}", logs), logs) for number in range(1, 7)]
+    assert vector.ranges(rows, logs)["age"] == pytest.approx((22, 70))
+    assert told(reading=logs, age=-74, sex="f", crp=1) == ["age: -74 lies beyond the 22 to 70 of the training rows"]
+    wide = vector.Reading(tuple("abcdefgh"))
+    assert told(dict.fromkeys("abcdefgh", (0, 1)), wide, **dict.fromkeys("abcdefgh", 7))[5:] == ["and 3 values more"]
+    for lie in ("x", {"age": ["a", 2]}, {"age": [1]}, {"age": None}):
+        with pytest.raises((AttributeError, TypeError, ValueError)):  # which a Predictor turns into its refusal
+            vector.odd(reading, lie)
 
 
 def matrix(place: Path, **asked: Any) -> np.ndarray:

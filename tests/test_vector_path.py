@@ -161,6 +161,42 @@ def test_answers_are_those_of_the_network(walked, vector_home, place, tmp_path) 
     assert "None of its" in predictor.predict(dict.fromkeys(rows[0], ""))[0]["error"]
 
 
+def test_values_that_were_not_learned_from_are_answered_with_a_word(walked, vector_home, place, tmp_path) -> None:
+    _, folder, _ = walked
+    task = graft.load(place / "target.csv")
+    seen, known = decoded(task, task.train), card(folder)["ranges"]
+    for at, name in enumerate(task.reading["columns"]):
+        assert known[name] == pytest.approx([np.nanmin(seen[:, at]), np.nanmax(seen[:, at])], rel=1e-5)
+    first, second, *_ = known
+    row = dict(zip(task.reading["columns"], seen[0, : len(known)].tolist(), strict=True)) | {"site": "Graz"}
+    plain = {name: None if value != value else value for name, value in row.items()}
+    odd = plain | {first: "abc", second: 9e9, "site": "Paris"}
+    said = [
+        f"{first}: 'abc' is no number, taken as missing",
+        f"{second}: 9e+09 lies beyond the {known[second][0]:g} to {known[second][1]:g} of the training rows",
+        "site: 'Paris' was in no training row",
+    ]
+    (told,) = json.loads(ran("predict", folder, json.dumps(odd), "--json").stdout)
+    assert told["odd"] == said
+    assert ran("predict", folder, json.dumps(odd)).stdout.endswith(f" [{'; '.join(said)}]\n")
+    with (tmp_path / "new.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*odd])
+        writer.writeheader()
+        writer.writerows([odd, plain])
+    from_table, familiar = graft.open(folder).predict(tmp_path / "new.csv")
+    assert (from_table["odd"], from_table["probabilities"]) == (said, told["probabilities"])
+    assert "odd" not in familiar
+    without, stray = graft.open(folder).predict([plain | {first: None}, plain | {first: "abc"}])
+    assert stray["probabilities"] == without["probabilities"]  # taken as missing
+    graft.convert(folder, [], tmp_path / "private", examples=False)
+    assert "ranges" not in card(tmp_path / "private")
+    assert graft.open(tmp_path / "private").predict([odd])[0]["odd"] == [said[0], said[2]]
+    lying = card(folder) | {"ranges": {first: "everything"}}
+    (tmp_path / "private" / "card.json").write_text(json.dumps(lying | {"files": card(tmp_path / "private")["files"]}))
+    with pytest.raises(graft.ExportMismatch, match=r"card\.json is damaged"):
+        graft.open(tmp_path / "private")
+
+
 def test_baselines_do_what_scikit_learn_does(walked, vector_home, place) -> None:
     _, folder, _ = walked
     task = graft.load(place / "target.csv")

@@ -50,7 +50,7 @@ def convert(
     examples, and the card says so.
 
     Args:
-        formats: files of the `formats` shelf.
+        formats: files of the `formats` shelf; none where only `out` or `examples` is to differ.
         out: another folder, in which a copy is then made; by default the artifact's own.
         examples: False leaves out the training examples that it remembers, as in `export`.
 
@@ -59,18 +59,20 @@ def convert(
         ExportMismatch: a fresh process computes something else, or the artifact is damaged.
         DataError: there is no artifact, or `out` is somebody else's.
     """
-    asked, source = chosen(formats), Path(os.path.realpath(artifact))
+    asked, source = chosen(formats) if formats else (), Path(os.path.realpath(artifact))
     with held(artifact if out is None else out) as place:
         predictor = graft.open(source)
         card = predictor.card
-        if "baseline" in card:
+        if asked and "baseline" in card:
             raise PlanError(
                 f"{artifact} ships the baseline {card['baseline']}, which is no network: it has no other formats."
             )
         new = [name for name in asked if name not in card["formats"]]
-        kept = [name for name in card["files"] if examples or name not in KNOWN]
-        if new or place != source or len(kept) < len(card["files"]):
-            origin = _origin(card, new, str(artifact), str(out or artifact))
+        less = [] if examples else [name for name in (*KNOWN, "ranges") if name in card["files"] or name in card]
+        card = predictor.card = {name: value for name, value in card.items() if not less or name not in (*less, "made")}
+        if new or less or place != source:
+            kept = [name for name in card["files"] if name not in less]
+            origin = _origin(card, new, str(artifact), str(out or artifact)) if new else None
             with drafted(place) as draft:
                 _written(predictor, origin, new, kept, draft)
     report = card["report"]
@@ -147,12 +149,13 @@ def _compare(predictor: Predictor, new: Sequence[str], draft: Path) -> None:
         ExportMismatch: one answers otherwise.
     """
     card = predictor.card
-    read = {name: take("formats", name).read(draft / card["formats"][name]["files"][0]) for name in ("onnx", *new)}
     for name in new:
+        files = ((one, draft / card["formats"][one]["files"][0]) for one in ("onnx", name))
+        exact, made = (take("formats", one).read(file) for one, file in files)
         worst = 0.0
         for batch in BATCHES:
             fed = drawn(predictor, batch)
-            right, said = read["onnx"](fed), read[name](fed)
+            right, said = exact(fed), made(fed)
             for output in filter(lambda one: one.startswith("logits"), right):
                 unit = np.maximum(1.0, np.abs(right[output]).max(0))  # of quantities: float32 rounds large ones off
                 difference = float((np.abs(said[output] - right[output]) / unit).max())

@@ -24,7 +24,7 @@ from graft.core.nouns import Artifact, Group, Report, Row, Run, Task
 from graft.core.shelf import names, take
 from graft.forms import bounded, chosen, judged, written
 from graft.groups import groups, named
-from graft.known import remember
+from graft.known import remember, spanned
 from graft.parity import expected, faithful, proven
 
 log = logging.getLogger("graft")
@@ -135,6 +135,8 @@ def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[
             card |= more
             if examples and not take("heads", task.head).ROWS:
                 remember(task, run, card["labels"], draft)
+        if examples and (ranges := spanned(task)):
+            card["ranges"] = ranges
         card["files"] = listed(draft)
     prove(task, row, card, draft)
     return card

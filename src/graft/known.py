@@ -43,6 +43,15 @@ def remember(task: Task, run: Run, labels: list[str], folder: Path) -> None:
     (folder / FILES[1]).write_bytes(save({"features": unit(features).numpy().astype(np.float16)}))
 
 
+def spanned(task: Task) -> dict[str, tuple[float, float]]:
+    """From where to where the values of the training examples lie, by name; none where their modality has no such."""
+    modality, read, part = take("modalities", task.modality), reading(task), task.train
+    if not hasattr(modality, "ranges"):
+        return {}
+    rows = (modality.decode(content(part, row, modality, read), read) for row in range(len(part)))
+    return modality.ranges(rows, read)  # type: ignore[no-any-return]
+
+
 def _balanced(strata: list[str]) -> list[int]:
     """Rows, ascending: at most MOST, and of every stratum as many as of the others while there are any."""
     turns, rounds = Counter[str](), dict[int, int]()

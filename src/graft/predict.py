@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,15 @@ log = logging.getLogger("graft")
 BATCH = 32  # examples that are prepared and answered together
 SHOWN = 80  # characters of an input that are repeated with its answer
 Raw = Any  # a path, the bytes of a file, or what else the modality takes: a text, a row, an array
-Taken = tuple[Any, list[str]]  # an example as the network is fed it, or a GraftError; and its words
 Example = tuple[str, Callable[[], bytes]]  # what it is called, and what gives its raw bytes
+
+
+class Taken(NamedTuple):
+    """An example that was read."""
+
+    fed: Any  # as the network is fed it, or a GraftError: why it cannot be
+    words: list[str]  # of it, where each has an answer
+    odd: list[str]  # what of it was not learned from, in sentences
 
 
 def open(path: str | os.PathLike[str], format: str = "") -> "Predictor":
@@ -60,7 +67,9 @@ class Predictor:
             self.reading = from_dict(self.modality.Reading, self.card["reading"])
             files = {name: str(folder / file) for name, file in self.card.get("assets", {}).items()}
             self.input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **files})
-        except (PlanError, KeyError, TypeError) as error:
+            odd = getattr(self.modality, "odd", None)
+            self.odd = odd(self.reading, self.card.get("ranges", {})) if odd else lambda example: []
+        except (PlanError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}") from None
         self.compute = runtime(folder, self.card, self.input, format)
 
@@ -75,8 +84,8 @@ class Predictor:
         single = isinstance(inputs, (str, bytes, os.PathLike, Mapping)) or (hasattr(inputs, "dtype") and not several)
         answers: list[dict[str, Any]] = []
         found = [example for raw in ([inputs] if single else inputs) for example in self._found(raw)]
-        for shown, words, said in self._computed(found):
-            answers.append({"input": shown, **self._told(words, said)})
+        for shown, taken, said in self._computed(found):
+            answers.append({"input": shown, **self._told(taken, said)})
         return answers
 
     def taken(self, value: Any, check: Callable[[bytes], object] = len) -> Taken:
@@ -94,13 +103,14 @@ class Predictor:
 
     def answered(self, taken: Sequence[Taken]) -> list[dict[str, Any]]:
         """One answer for each example that was taken, computed together; an "error" for what could not be read."""
-        return [self._told(words, said) for words, said in self._said(taken)]
+        return [self._told(one, said) for one, said in self._said(taken)]
 
-    def _told(self, words: list[str], said: Said | GraftError) -> dict[str, Any]:
+    def _told(self, taken: Taken, said: Said | GraftError) -> dict[str, Any]:
         if isinstance(said, GraftError):
             return {"error": str(said)}
-        told = {name: self._answer(name, task, said, words) for name, task in self.tasks.items()}
-        return {"tasks": told} if "tasks" in self.card else told[""]
+        told = {name: self._answer(name, task, said, taken.words) for name, task in self.tasks.items()}
+        odd = {"odd": taken.odd} if taken.odd else {}
+        return {**({"tasks": told} if "tasks" in self.card else told[""]), **odd}
 
     def _answer(self, name: str, task: dict[str, Any], said: Said, words: list[str]) -> dict[str, Any]:
         head, end = take("heads", task["head"]), f".{name}" if name else ""
@@ -122,7 +132,7 @@ class Predictor:
         """
         if self.known is None:
             return []
-        fed, words = self._read(self._found(raw)[0][1])
+        fed, words, _ = self._read(self._found(raw)[0][1])
         if isinstance(fed, GraftError):
             raise fed
         examples, known = self.known
@@ -154,17 +164,17 @@ class Predictor:
             rows.append(said[f"logits.{task}" if task else "logits"])
         return np.concatenate(rows) if self.by_word else np.stack(rows)
 
-    def prepared(self, items: Iterable[str]) -> list[Taken]:
+    def prepared(self, items: Iterable[str]) -> list[tuple[Any, list[str]]]:
         """The same examples as the network is fed them, each beside its words, where these have answers of their own.
 
         Raises:
             DataError: one cannot be read.
         """
         made = [self._read(fetch) for _, fetch in self._named(items)]
-        for fed, _ in made:
-            if isinstance(fed, GraftError):
-                raise fed
-        return made
+        for one in made:
+            if isinstance(one.fed, GraftError):
+                raise one.fed
+        return [(one.fed, one.words) for one in made]
 
     def pieces(self, raw: Raw) -> Any:
         """The example of an input, the first of several, in pieces that can be hidden: `graft.occlusion` does so."""
@@ -176,8 +186,8 @@ class Predictor:
     def _named(self, items: Iterable[str]) -> list[Example]:
         return [(item, partial(self.modality.fetch, item, self.reading)) for item in items]
 
-    def _computed(self, waiting: list[Example]) -> Iterator[tuple[str, list[str], Said | GraftError]]:
-        """Of each example what it is called, its words, and what the network says or why it does not."""
+    def _computed(self, waiting: list[Example]) -> Iterator[tuple[str, Taken, Said | GraftError]]:
+        """Of each example what it is called, how it was read, and what the network says or why it does not."""
         with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(waiting), BATCH):
                 chunk = waiting[start : start + BATCH]
@@ -185,11 +195,11 @@ class Predictor:
                 for (shown, _), said in zip(chunk, self._said(read), strict=True):
                     yield shown, *said
 
-    def _said(self, read: Sequence[Taken]) -> Iterator[tuple[list[str], Said | GraftError]]:
-        good = [(fed, words) for fed, words in read if not isinstance(fed, GraftError)]
+    def _said(self, read: Sequence[Taken]) -> Iterator[tuple[Taken, Said | GraftError]]:
+        good = [(one.fed, one.words) for one in read if not isinstance(one.fed, GraftError)]
         found = iter(self.compute(*zip(*good, strict=True)) if good else ())
-        for fed, words in read:
-            yield words, fed if isinstance(fed, GraftError) else next(found)
+        for one in read:
+            yield one, one.fed if isinstance(one.fed, GraftError) else next(found)
 
     def _found(self, raw: Raw) -> list[Example]:
         """The examples that one input holds: what each is called, and what gives its raw bytes."""
@@ -225,19 +235,19 @@ class Predictor:
         return self.modality.given(raw, self.reading)  # type: ignore[no-any-return]
 
     def _read(self, fetch: Callable[[], bytes]) -> Taken:
-        """An example as the network is fed it, or why it cannot be; and its words, where each has an answer."""
         try:
             try:
                 raw = fetch()
             except OSError as error:
                 raise DataError(f"{error.filename} cannot be read: {error.strerror}.") from None
             example = self.modality.decode(raw, self.reading, self.input)
-            words = example if self.by_word else []
             if "baseline" in self.card:
-                return take("baselines", self.card["baseline"]).describe(example), words
-            return self.modality.prepare(example, self.input), words
+                fed = take("baselines", self.card["baseline"]).describe(example)
+            else:
+                fed = self.modality.prepare(example, self.input)
+            return Taken(fed, example if self.by_word else [], self.odd(example))
         except GraftError as error:
-            return error, []
+            return Taken(error, [], [])
 
 
 def _raised(error: GraftError) -> bytes:

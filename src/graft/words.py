@@ -9,6 +9,7 @@ from graft.core import figures
 from graft.core.examples import look_at
 from graft.core.nouns import Artifact, Plan, Ranking, Report, Task
 
+ASIDE = ("input", "unlike", "odd")  # fields of an answer that have words of their own
 PARTS = 12  # slices that are shown
 KINDS = {"classification": ("class", "classes"), "regression": ("quantity", "quantities"), "tagging": ("tag", "tags")}
 
@@ -132,9 +133,11 @@ def artifact(artifact: Artifact, example: str = "") -> str:
 
 def answer(answer: dict[str, Any]) -> str:
     """What an artifact answers for one example."""
+    odd = f" [{'; '.join(answer['odd'])}]" if "odd" in answer else ""
     if "tasks" in answer:
-        return f"{answer['input']}: {'; '.join(_known({**a, 'input': name}) for name, a in answer['tasks'].items())}"
-    return _known(answer)
+        told = "; ".join(_known({**one, "input": name}) for name, one in answer["tasks"].items())
+        return f"{answer['input']}: {told}{odd}"
+    return f"{_known(answer)}{odd}"
 
 
 def _known(answer: dict[str, Any]) -> str:
@@ -158,7 +161,7 @@ def _answer(answer: dict[str, Any]) -> str:
         return f"{answer['input']}: {_plain(values)}"
     if "group" in answer:
         return f"{answer['input']}: {answer['group']}"
-    told = ", ".join(f"{name} {_plain(value)}" for name, value in answer.items() if name not in ("input", "unlike"))
+    told = ", ".join(f"{name} {_plain(value)}" for name, value in answer.items() if name not in ASIDE)
     return f"{answer['input']}: {told}"
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from graft.core.codec import from_dict, to_dict
 from graft.core.errors import BackboneError, DataError, PlanError
-from graft.data import batches, hiding, layout, survey, tables
+from graft.data import batches, hiding, layout, survey, tables, unseen
 from graft.data.columns import cells, places, row, shown
 from graft.data.numbers import MISSING, evenly, numbers, robust
 
@@ -33,6 +33,7 @@ RAGGED, ROWS, VIEWS, GROUPED = False, 256, (4, 2), layout.PEOPLE
 INLINE, FLAT = TABLES, True
 pieces = hiding.cells
 claims = survey.claims  # whether a table's rows hold such examples
+ranges, odd = unseen.ranges, unseen.odd
 CLIP = 8.0  # spreads from the middle, beyond which more is no more: a slip of the pen must not outshout the rest
 LEVEL = 0.5  # spread given to a level: its own where half of the rows have it; rarer ones then do not shout
 NOISE, DROP = 0.1, 0.1  # of a view: spreads added to each column, share of the columns put at their middle
@@ -92,6 +93,7 @@ class Values:
     names: tuple[str, ...]  # of its numbers
     values: NDArray[np.float64]  # those numbers, then one for each level of each category; NaN where missing
     words: dict[str, str]  # column of words → what stands there; "" where missing
+    strays: dict[str, Any] = field(default_factory=dict)  # column of numbers → what stands there and is none
 
     @property
     def known(self) -> int:
@@ -169,11 +171,12 @@ def decode(raw: bytes, reading: Reading, input: Input | None = None) -> Values:
     cells = _json(raw)
     if not isinstance(cells, dict):
         raise DataError(f"A row is a JSON object of values by column, not {type(cells).__name__}.")
-    values, _ = numbers([cells.get(name) for name in reading.columns], reading.decimal, reading.missing)
+    values, odd = numbers([cells.get(name) for name in reading.columns], reading.decimal, reading.missing)
+    strays = {reading.columns[at]: cells.get(reading.columns[at]) for at in odd}
     if reading.log:
         values = np.sign(values) * np.log1p(np.abs(values))
     words = {name: survey.word(cells.get(name), reading.missing) for name in reading.categories}
-    made = Values(reading.columns, np.concatenate([values, survey.levels(reading.categories, words)]), words)
+    made = Values(reading.columns, np.concatenate([values, survey.levels(reading.categories, words)]), words, strays)
     if not made.known:
         raise DataError(f"None of its {len(made.names) + len(words)} values is there.")
     return made

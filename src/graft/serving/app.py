@@ -123,6 +123,8 @@ def _count(metrics: Metrics, model: str, said: Sequence[dict[str, Any]]) -> None
             metrics.count("graft_unreadable_total", model=model)
             continue
         metrics.count("graft_examples_total", model=model)
+        if "odd" in answer:
+            metrics.count("graft_odd_total", model=model)
         for task, one in answer.get("tasks", {"": answer}).items():  # several heads on one backbone answer several
             name = f"{model}/{task}" if task else model
             for label in one.get("labels") or [one.get("label", one.get("group"))]:

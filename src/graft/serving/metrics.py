@@ -10,6 +10,7 @@ COUNTERS = {
     "graft_examples_total": "Examples that were answered.",
     "graft_answers_total": "Answers by label: the histogram of classes.",
     "graft_unlike_total": "Examples unlike the training data.",
+    "graft_odd_total": "Rows with values that were not learned from.",
     "graft_unsure_total": "Examples that the model was not sure of.",
     "graft_unreadable_total": "Examples that could not be read.",
     "graft_faults_total": "Faults that no sentence was written for: please report what the log says.",

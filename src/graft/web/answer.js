@@ -6,11 +6,13 @@ const SHOWN = 6; // labels with a bar of their own
 
 /** The answer of any head, or of several tasks one below the other: {said, parts}, in words and as elements. */
 export function answered(answer, model) {
+  const odd = answer.odd?.map((text) => `${text}.`).join("\n");
+  const noted = odd && el("p", { class: "doubt lines" }, odd);
   if (answer.tasks) {
     const each = model.tasks.map((task) => [task.name, answered(answer.tasks[task.name], { ...model, ...task })]);
     return {
-      said: each.map(([name, { said }]) => `${name}: ${said}`).join(" "),
-      parts: each.flatMap(([name, { parts }]) => [el("h3", {}, name), ...parts]),
+      said: [...each.map(([name, { said }]) => `${name}: ${said}`), odd].filter(Boolean).join(" "),
+      parts: [noted, ...each.flatMap(([name, { parts }]) => [el("h3", {}, name), ...parts])],
     };
   }
   const told = HEADS.find(([field]) => field in answer)?.[1] ?? plain;
@@ -19,9 +21,10 @@ export function answered(answer, model) {
     && `This is unlike the ${model.several ?? "examples"} the model learned from. Do not rely on the answer.`;
   const doubt = Boolean(answer.unsure || answer.unlike);
   return {
-    said: `${said}${sure ? `, ${sure}` : ""}. ${[unlike, ...sentences].filter(Boolean).join(" ")}`,
+    said: `${said}${sure ? `, ${sure}` : ""}. ${[odd, unlike, ...sentences].filter(Boolean).join(" ")}`,
     parts: [
       el("p", { class: "said" }, el("strong", {}, said), sure && el("span", { class: "sure" }, sure)),
+      noted,
       ...[unlike, ...sentences].filter(Boolean).map((text) => el("p", { class: doubt ? "doubt" : "calm" }, text)),
       rows.length ? bars(rows, "Probability of each label") : null,
       more,
