@@ -245,6 +245,52 @@ def test_formats_agree_with_torch_at_any_batch_size(tiny_home: Path, tmp_path: P
     assert all(torch.equal(value, before[key]) for key, value in chain.network.state_dict().items())
 
 
+class Attends(torch.nn.Module):
+    """A body that looks from every token at every other, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(6, 16), torch.nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, L, 6) → (B, 3)."""
+        h = self.body(x)
+        return self.head((torch.softmax(h @ h.mT, 2) @ h).mean(1))
+
+
+@pytest.fixture(scope="module")
+def attending(tmp_path_factory: pytest.TempPathFactory) -> tuple[Attends, Path]:
+    """Such a network, and its ONNX file."""
+    torch.manual_seed(0)
+    network, file = Attends().eval(), tmp_path_factory.mktemp("attends") / "model.onnx"
+    take("formats", "onnx").write(network, {"x": torch.randn(2, 5, 6)}, file, {"x": ["batch", "token", 6]})
+    return network, file
+
+
+@pytest.mark.parametrize("name", names("formats"))
+def test_formats_agree_with_torch_at_any_length(attending: tuple[Attends, Path], tmp_path: Path, name: str) -> None:
+    import onnx
+
+    shelf, (network, file) = take("formats", name), attending
+    place = tmp_path / shelf.FILES[0]
+    if name == "onnx":
+        place = file
+    elif hasattr(shelf, "write"):
+        shelf.write(network, {"x": torch.randn(2, 5, 6)}, place, {"x": ["batch", "token", 6]})
+    else:
+        shelf.convert(file, place, [])
+    for size in ((1, 3), (4, 9)):
+        x = torch.randn(*size, 6)
+        with torch.no_grad():
+            want = network(x).numpy()
+        error = np.abs(shelf.read(place)({"x": x.numpy()})["logits"] - want).max()
+        assert error < (0.2 * np.abs(want).max() if hasattr(shelf, "BOUND") else 1e-4)
+    if name == "int8":
+        assert [len(one.dims) for one in onnx.load(place).graph.initializer if one.name == "head.weight"] == [
+            2
+        ]  # as is
+
+
 # ── learners ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -181,6 +181,10 @@ EVIL = {
         "torch.hub",
     ),
     "eval": (member("model.json", lambda d: re.sub(rb"Symbol\('", b"exec('1')+Symbol('", d)), "an expression"),
+    "power": (
+        member("model.json", lambda d: re.sub(rb"(Symbol\([^)]*\))", rb"Pow(\1, Integer(99))", d)),
+        "an expression",
+    ),
     "json": (member("model.json", lambda d: d[:50]), "no archive"),
 }
 

@@ -25,12 +25,14 @@ def convert(onnx: Path, path: Path, samples: Iterable[Mapping[str, np.ndarray]])
     import onnx as graphs
     from onnxruntime import quantization
 
-    graph = graphs.load(onnx, load_external_data=False).graph
-    spared = _behind(graph)
+    model = graphs.load(onnx, load_external_data=False)
+    graph, spared = model.graph, _behind(model.graph)
     counts = {kind: sum(node.op_type == kind for node in graph.node) for kind in ("Conv", "MatMul")}
     with _quiet(), TemporaryDirectory() as place:
         if counts["MatMul"] >= counts["Conv"]:
-            quantization.quantize_dynamic(onnx, path, op_types_to_quantize=["MatMul"], nodes_to_exclude=spared)
+            del graph.value_info[:]  # the quantiser turns weights around, and stumbles over the shapes that they had
+            spared += [f"{name}_MatMul" for name in spared]  # what it makes of a Gemm
+            quantization.quantize_dynamic(model, path, op_types_to_quantize=["MatMul"], nodes_to_exclude=spared)
             return
         ready = Path(place, "ready.onnx")
         quantization.quant_pre_process(onnx, ready, skip_symbolic_shape=True)

@@ -28,9 +28,9 @@ CALLS = re.compile(
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(max|min|float|int|sqrt|not)|math\.(ceil|floor|trunc)"
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|lt|le|gt|ge|and_|or_)"
 )
-SYMBOL = re.compile(r"Symbol\('[su]\d+'(, \w+=True)*\)")
+SYMBOL = re.compile(r"(Pow\()?Symbol\('[su]\d+'(, \w+=True)*\)(?(1), Integer\(\d\)\))")  # or a small power of it
 SIZES = re.compile(
-    r"(Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|Integer|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|int_oo|oo|[\d\s()+\-*/,<>=!&|])*"
+    r"(Add|Mul|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|Integer|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|int_oo|oo|[\d\s()+\-*/,<>=!&|])*"
 )
 
 
