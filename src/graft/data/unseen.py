@@ -57,5 +57,6 @@ def _why(cell: Any) -> str:
 
 
 def _short(cell: Any) -> str:
-    text = repr(cell)
+    """A cell as it is repeated; of what is no cell at all, which may be of any depth, its kind."""
+    text = repr(cell) if isinstance(cell, str | int | float) else f"a {type(cell).__name__}"
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
