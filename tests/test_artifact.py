@@ -275,8 +275,13 @@ def test_an_artifact_that_stands_is_converted_where_it_stands(other, standing, t
 
 def test_without_its_data_an_artifact_has_the_formats_that_its_onnx_file_gives(made, standing, tmp_path, monkeypatch):
     at_home(monkeypatch, tmp_path / "elsewhere")
-    artifact = graft.convert(made[3], [], tmp_path / "unnamed", examples=False)
-    assert {*card_of(made[3])["files"]} - {*artifact.files} == {"known.json", "known.safetensors"}
+    shutil.copytree(made[3], tmp_path / "shapes")
+    (tmp_path / "shapes" / "report.html").touch()
+    assert here("export", tmp_path / "shapes", "--no-examples") == 0
+    left = {entry.name for entry in made[3].iterdir()} - {entry.name for entry in (tmp_path / "shapes").iterdir()}
+    assert left == {"known.json", "known.safetensors"}
+    assert not (tmp_path / "shapes" / "report.html").exists()  # it may show photos
+    assert graft.open(tmp_path / "shapes").known is None
     graft.convert(standing, ["openvino"], tmp_path / "new")
     card = card_of(tmp_path / "new")
     assert "openvino was made of the ONNX file, and compared with it on random examples" in card["notes"][0]

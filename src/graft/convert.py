@@ -52,7 +52,7 @@ def convert(
     Args:
         formats: files of the `formats` shelf; none where only `out` or `examples` is to differ.
         out: another folder, in which a copy is then made; by default the artifact's own.
-        examples: False leaves out the training examples that it remembers, as in `export`.
+        examples: False leaves out the training examples that it remembers, and the report, which may show some.
 
     Raises:
         PlanError: there is no such format; it cannot be made of this artifact, or only where its data are; what to do.
@@ -68,13 +68,16 @@ def convert(
                 f"{artifact} ships the baseline {card['baseline']}, which is no network: it has no other formats."
             )
         new = [name for name in asked if name not in card["formats"]]
-        less = [] if examples else [name for name in (*KNOWN, "ranges") if name in card["files"] or name in card]
-        card = predictor.card = {name: value for name, value in card.items() if not less or name not in (*less, "made")}
-        if new or less or place != source:
-            kept = [name for name in card["files"] if name not in less]
+        kept = [name for name in card["files"] if examples or name not in KNOWN]
+        for name in () if examples else ("ranges", "made"):  # by "made" an export knows that it has nothing to do
+            card.pop(name, None)
+        if new or place != source or not examples:
             origin = _origin(card, new, str(artifact), str(out or artifact)) if new else None
             with drafted(place) as draft:
                 _written(predictor, origin, new, kept, draft)
+                with home.storage():
+                    for name in (one for one in FILES if examples and (source / one).is_file()):
+                        shutil.copyfile(source / name, draft / name)
     report = card["report"]
     return Artifact(
         path=str(out or artifact), ships=card["ships"], verdict=report.get("verdict", ""), sentence=report["sentence"],
@@ -85,7 +88,7 @@ def convert(
 
 
 def _written(predictor: Predictor, origin: Origin | None, new: Sequence[str], kept: Sequence[str], draft: Path) -> None:
-    """Write the artifact anew with what is added, and in its card how that was compared; its report comes along."""
+    """Write the artifact anew with what is added, and in its card how that was compared."""
     card, source = predictor.card, predictor.folder
     with home.storage():
         for name in kept:
@@ -100,10 +103,6 @@ def _written(predictor: Predictor, origin: Origin | None, new: Sequence[str], ke
         prove(origin.task, origin.row, card, draft)
     else:
         _compare(predictor, new, draft)
-    with home.storage():
-        for name in FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, draft / name)
     keep(card, draft)
 
 
