@@ -6,6 +6,7 @@ from graft.core import figures
 from graft.core.examples import doubtful, lookalikes
 from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
+from graft.core.reports import SLIGHT
 from graft.data.shortcuts import ALONE
 from graft.parts import KNOWN, LATER
 
@@ -50,8 +51,7 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
         )
     elif report.verdict == "inconclusive" and report.slight:
         told.append(
-            f"More {many} will hardly tell: the difference, if there is one, is likely smaller than the "
-            f"{figures.gain(report.shows, report.metric)}{figures.points(report.metric)} that such a test shows."
+            f"Do not label more {many} to settle it: that would take over {SLIGHT} times as many as were asked."
         )
     elif report.verdict == "inconclusive" and report.enough > report.n_test:
         enough = figures.about(report.enough)
