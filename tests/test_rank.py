@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from graft.core.nouns import Backbone, Evidence
-from graft.rank import _affordable, _cheapest_first, _lost, _rounds, _standing, _weighed
+from graft.rank import _affordable, _best_first, _cheapest_first, _lost, _rounds, _standing, _weighed
 
 
 def task(count: int, outputs: int = 3) -> Any:
@@ -54,6 +54,8 @@ def test_a_prior_decides_between_probes_that_say_the_same() -> None:
         assert _cheapest_first([fast, slow], "accuracy") == [slow, fast]
     fast.backbone = slow.backbone
     assert _cheapest_first([slow, fast], "accuracy")[0] is fast  # a tie still goes to the fastest
+    slow.each = 1.1 * fast.each
+    assert _cheapest_first([slow, fast], "accuracy")[0] is _best_first([slow, fast], "accuracy")[0]  # but not by a hair
 
 
 def test_sentences_name_the_prior_the_probe_and_what_came_of_both() -> None:

@@ -295,6 +295,24 @@ def test_the_advice_is_the_cheapest_first() -> None:
     slight = "".join(advice(replace(report, enough=501), shown))
     assert "Do not label more photos to settle it: that would take over 10 times as many as were asked." in slight
     assert "would tell" not in slight
+    assert not {"label", "would"} & set(" ".join(advice(more, replace(shown, pretrained=False))).split())
+
+
+def test_what_is_no_better_than_one_answer_for_all_is_not_to_be_relied_on() -> None:
+    report, shown = told("inconclusive", "pixels", untried=("a/one", "a/two", "a/three", "a/four"))
+    weak = "What ships is “linear model on pixels”, which is not shown to be better than “always the same”: do not"
+    rows = tuple(replace(row, low=0.45) if row.name == "pixels" else row for row in report.rows)
+    said = advice(replace(report, rows=rows), shown)
+    assert said[0].startswith(weak)
+    assert (
+        said[1]
+        == "Not tried, for want of time: a/one, a/two, a/three and 1 more. Give it more, or name one (--backbone)."
+    )
+    assert "likelier the better one here: use that" in advice(report, shown)[0]
+    own = replace(report, ships="adapted")
+    assert "do not count on a gain" in advice(own, shown)[0]
+    low = tuple(replace(row, gain=(0.1, -0.1, 0.3)) if row.name == "trivial" else row for row in own.rows)
+    assert "not shown to be better" in advice(replace(own, rows=low), shown)[0]
 
 
 def test_a_shortcut_and_people_on_two_sides_stand_in_the_advice() -> None:

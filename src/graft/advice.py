@@ -49,13 +49,17 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
             f"To be surer, give it more time first: without --budget every one of your {sum(shown.parts.values())} "
             f"{many} is asked, in folds, and smaller gains show."
         )
-    elif report.verdict == "inconclusive" and report.slight:
+    elif report.verdict == "inconclusive" and report.slight and shown.pretrained:
         told.append(
             f"Do not label more {many} to settle it: that would take over {SLIGHT} times as many as were asked."
         )
-    elif report.verdict == "inconclusive" and report.enough > report.n_test:
+    elif report.verdict == "inconclusive" and report.enough > report.n_test and shown.pretrained:
         enough = figures.about(report.enough)
         told.append(f"To be sure, label more {many} and keep them for testing: about {enough} would tell.")
+    if report.verdict != "positive" and shown.untried:
+        told.append(
+            f"Not tried, for want of time: {figures.some(shown.untried)}. Give it more, or name one (--backbone)."
+        )
     told += [note for note in shown.audit if KNOWN in note or LATER in note]
     for what in (note.partition(f" {ALONE}")[0] for note in shown.audit if ALONE in note):
         told.append(
@@ -89,6 +93,9 @@ def advice(report: Report, shown: Exhibits) -> list[str]:
 
 
 def _ship(report: Report, shown: Exhibits) -> str:
+    if weak := _unproven(report):
+        what = called(report.ships, shown)
+        return f"What ships is “{what}”, which is not shown to be better than “{weak}”: do not rely on it."
     if report.ships != "adapted":
         likely = "" if report.verdict == "negative" else "likelier "
         return f"What ships is “{called(report.ships, shown)}”, {likely}the better one here: use that."
@@ -97,3 +104,13 @@ def _ship(report: Report, shown: Exhibits) -> str:
     if report.verdict == "positive":
         return f"What ships is {adapted(shown)}: use that."
     return f"You may use what ships, {adapted(shown)}, but do not count on a gain."
+
+
+def _unproven(report: Report) -> str:
+    """What always gives one answer, where what ships may be no better: to be told before anybody relies on it."""
+    rows = {row.name: row for row in report.rows}
+    ships, trivial = rows[report.ships], rows.get("trivial")
+    if not trivial or ships is trivial or report.verdict == "positive":
+        return ""
+    alike = trivial.gain[1] <= 0 if ships.name == "adapted" else ships.low < trivial.score < ships.high
+    return called("trivial") if alike else ""

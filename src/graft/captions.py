@@ -71,10 +71,7 @@ def ranked(report: Report, shown: Exhibits) -> str:
         early = any(DROPPED in one.note for one in shown.ranking)
         grey = " In grey: given up after fewer examples, and not to be compared with the others." if early else ""
         which = "Pretrained networks" if shown.pretrained else "Networks without pretrained weights"
-        return (
-            f"{which}, each with a linear layer on top; {shown.backbone} was taken, by this and by what is "
-            f"published of them. Where that leaves several alike (two standard errors), it is the fastest.{grey}"
-        )
+        return f"{which}, each with a linear layer on top; {shown.backbone} was taken.{grey}"
     (one,) = shown.ranking
     reached = f"{figures.score(one.score, report.metric)} ± {figures.gain(one.error, report.metric)}"
     return (

@@ -88,7 +88,7 @@ def _gathered(
         outputs=tuple(labels), parts={"train": len(task.train), "val": len(task.val), "test": len(part)},
         backbone=backbone.id, pretrained=run.plan.pretrained and not backbone.id.startswith("blank/"),
         strategy=plan.strategy, why=(*(said for said in plan.why if said != doubt), *run.notes[: len(run.shares) > 0]),
-        ranking=_ranking(ranking),
+        ranking=_ranking(ranking), chosen=ranking.why if ranking else (), untried=ranking.untried if ranking else (),
         stages=tuple(Stage(one.stage, one.score, one.error) for one in curve),
         steps=tuple(
             Step(", ".join(phase.train), boundary(phase.train, len(plan.stages)), len(plan.stages),

@@ -25,6 +25,7 @@ Names = tuple[str, ...]
 Named = tuple[tuple[str, str], ...]  # backbones, each with a reason
 SHARE = 0.25  # of the budget's seconds
 LEAST = 200  # examples of the first round, or 10 a class: fewer say little about which backbone is better
+FASTER = 0.8  # share of the time from which one is faster, and not merely timed so
 TIED = 2.0  # standard errors within which two probes are taken for equal: about 95 %
 
 
@@ -45,9 +46,9 @@ def rank(
 
     They stand by a linear probe and a prior, what is published of them, weighed by precision (`selector.standing`); the
     prior counts for little where `auto` would fit no more than a head.
-    Candidates within two standard errors of the best cannot be told apart: of these the fastest comes first, since it
-    can be tuned deeper in the same time. What a limit of the budget rules out is left out, before it is fetched where
-    its size and its licence are known.
+    Candidates within two standard errors of the best cannot be told apart: of these the fastest comes first if it is
+    clearly faster, since it can be tuned deeper in the same time. What a limit of the budget rules out is left out,
+    before it is fetched where its size and its licence are known.
 
     Half of the candidates are dropped after each round (successive halving, Jamieson & Talwalkar 2016), the examples
     doubling, if there is not time for all of them on all examples. Features are kept, so no example is run twice.
@@ -64,13 +65,14 @@ def rank(
     if not pool:
         raise BackboneError("No backbone is at hand. Name one with --backbone SOURCE/NAME.")
     known = sorted((b.id, b.revision, b.sha256) for b in pool)
-    _noted(task, [b.id for b in pool])
     limits = (budget.seconds, budget.params, budget.latency, budget.licenses)
     name = key("rank", graft.__version__, task.key, known, limits, seed, SCORES)
     # What could not be fetched now may be fetched next time: then the ranking is not kept.
-    return home.remember(
+    made = home.remember(
         "rank", name, Ranking, lambda: _rank(task, pool, budget, seed), lambda result: not result.failed
     )
+    _noted(task, [one.backbone.id for one in made.evidence])
+    return made
 
 
 def ranked(task: Task) -> int:
@@ -156,10 +158,6 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
             opened.append(candidate)
     for id, why in failed + refused:
         log.warning("%s is left out: %s", id, why)
-    if untried:
-        some = ", ".join(untried[:3]) + f" and {len(untried) - 3} more" * (len(untried) > 3)
-        given = "a budget of" if budget.firm else "what is aimed at without --budget,"
-        log.warning("Not tried, for want of time within %s %.0f s: %s.", given, budget.seconds, some)
     if not opened:
         said = "; ".join(f"{id}: {why}" for id, why in (refused + failed)[:3])
         raise BackboneError(f"No candidate {'is within the limits' if refused else 'could be opened'}. {said}.")
@@ -185,7 +183,10 @@ def _rank(task: Task, pool: list[Backbone], budget: Budget, seed: int) -> Rankin
     alive[0].training = training(task, alive[0].backbone, alive[0].chain)
     order = alive + sorted((c for c in opened if c not in alive), key=lambda c: (-c.used, -c.scores["probe"]))
     seconds = time.perf_counter() - began
-    return _ranking(task, order, len(alive), tuple(failed), tuple(untried), tuple(refused), seconds)
+    made = _ranking(task, order, len(alive), tuple(failed), tuple(untried), tuple(refused), seconds)
+    given = "a budget of" if budget.firm else "what is aimed at without --budget,"
+    late = f"Not tried, for want of time within {given} {budget.seconds:.0f} s: {figures.some(untried)}."
+    return replace(made, why=(*made.why, late)) if untried else made
 
 
 def _standing(alive: list[Candidate], metric: str) -> Standing:
@@ -205,7 +206,8 @@ def _cheapest_first(alive: list[Candidate], metric: str) -> list[Candidate]:
     tied = [
         c for c, value in zip(alive, where.value, strict=True) if value >= where.value[0] - TIED * where.deviation[0]
     ]
-    first = min(tied, key=lambda c: sum(c.speed.stages))
+    quick = min(tied, key=lambda c: c.each)
+    first = quick if quick.each < FASTER * alive[0].each else alive[0]
     return [first, *(c for c in alive if c is not first)]
 
 

@@ -116,7 +116,8 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
     yield drawn(
         "ranking", "Which backbone suits the data",
         captions.ranked(report, shown), charts.ranking,
-        _table(("backbone", "licence", ""), [(one.id, one.license, one.note) for one in shown.ranking]),
+        _table(("backbone", "licence", ""), [(one.id, one.license, one.note) for one in shown.ranking])
+        + _list(shown.chosen if len(shown.ranking) > 1 else ()),
     )  # fmt: skip
     yield drawn(
         "stages", "What stays fixed, and what learns",
@@ -130,8 +131,9 @@ def _sections(report: Report, shown: Exhibits) -> Iterator[str]:
             "kept. Numbers in it are those of the phases below.", charts.training, _list(captions.phases(shown)),
         )  # fmt: skip
     yield drawn("labels", "What labels are worth", captions.labels(report), charts.labels)
-    yield drawn("confusion", "What is taken for what", "Rows are the truth, columns the answers.", charts.confusion,
-                _confused(report, shown))  # fmt: skip
+    first = f" Each was asked {report.repeats} times; these are the first answers." * (report.repeats > 1)
+    what = f"Rows are the truth, columns the answers.{first}"
+    yield drawn("confusion", "What is taken for what", what, charts.confusion, _confused(report, shown))
     yield drawn("scatter", "Answers beside the truth", "On the dotted line an answer is exactly right.", charts.scatter)
     yield drawn("groups", "The groups that were found", "Nobody named them.", None,
                 _table(("group", many, "its words"), shown.groups))  # fmt: skip

@@ -57,6 +57,8 @@ def sentence(task: Task, run: Run, report: Report) -> str:
             f"It cannot be told from {count} test {many} whether transfer helped: the adapted model is "
             f"{said(adapted)} them, {of}, which is {said(reference)} them."
         )
+        if reference.gain[2] < 0:
+            text += " Since one of several comparisons may come out so by chance, that is not sure enough."
         if report.slight:
             least = f"{figures.gain(report.shows, metric)}{figures.points(metric)}"
             text += f" The difference, if there is one, is likely smaller than the {least} that such a test shows."

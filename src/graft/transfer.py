@@ -76,10 +76,11 @@ def transfer(
     report = verify(task, run, budget, spent(task, ranking, chosen, run))  # better than not transferring? how surely?
     shipping = time.perf_counter(), time.process_time()
     artifact = export(task, run, report, out, examples=examples)  # never ships a harmful transfer
+    written, showing = _since(shipping, "writing and checking the model"), (time.perf_counter(), time.process_time())
     reading = {"modality": modality, "head": head, **asked}
     command = again(data, out, backbones, strategy, regularizers, budget, seed, examples, reading)
     told = gathered(task, run, report, ranking, command, examples, os.fspath(out))
-    steps = (read, *told.exhibits.spent, _since(shipping, "writing and checking the model"))
+    steps = (read, *told.exhibits.spent, written, _since(showing, "looking into its answers, for the report"))
     told = replace(told, exhibits=replace(told.exhibits, spent=steps, allowed=budget.seconds * budget.firm))
     if drawn := kept(told, out):
         told = drawn

@@ -54,7 +54,8 @@ def judged(
     elif all(row.name in helped for row in against) and not blank(run):
         verdict, reference = "positive", min(done or against, key=lambda row: row.gain[0])
     else:
-        verdict, reference = "inconclusive", min(against, key=lambda row: row.gain[1])
+        unsure = [row for row in against if row.name not in helped] or against
+        verdict, reference = "inconclusive", min(unsure, key=lambda row: row.gain[0])
     nearly = (min(_error(row), NEAR) if bounded else _error(row) for row in rows.values())
     better = [row for row, near in zip(rows.values(), nearly, strict=True) if -row.gain[0] > near and _ships(row.name)]
     if blank(run):  # nothing speaks for it but its score

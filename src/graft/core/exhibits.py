@@ -101,6 +101,8 @@ class Exhibits:
     strategy: str
     why: tuple[str, ...] = ()  # of the plan
     ranking: tuple[Candidate, ...] = ()  # best first
+    chosen: tuple[str, ...] = ()  # why the first of them was taken
+    untried: tuple[str, ...] = ()  # backbones that there was no time for
     stages: tuple[Stage, ...] = ()
     steps: tuple[Step, ...] = ()
     history: tuple[Epoch, ...] = ()

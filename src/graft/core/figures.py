@@ -3,6 +3,8 @@
 Errors are kept as negative numbers, so that higher is better everywhere; they are shown without the sign.
 """
 
+from collections.abc import Sequence
+
 ERRORS = ("rmse", "mae")
 NAMES = {
     "r2": "R²", "rmse": "root mean squared error", "mae": "mean absolute error", "entity_f1": "F1 of entities",
@@ -78,6 +80,11 @@ def points(metric: str) -> str:
 def number(value: float) -> str:
     """Three digits, without an exponent as long as that is short."""
     return f"{float(f'{value:.3g}') + 0.0:g}"  # -0 is 0
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """A few names, and how many more there are."""
+    return ", ".join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
 
 
 def about(count: int) -> str:

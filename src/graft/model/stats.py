@@ -99,7 +99,8 @@ def paired(
 
     Args:
         shares, groups: as in `interval`.
-        folds: likewise; row by row, a and b are then of the same folds, as many rows as both have.
+        folds: likewise; row by row, a and b are then of the same folds: how they differ is told by as many rows as
+            both have.
 
     Raises:
         DataError: a and b were not measured on equally many examples, or as in `interval`.
@@ -112,13 +113,12 @@ def paired(
     made_up = (-1.0, 1.0) if bounded else ()
     if folds:
         both = min(len(first), len(second))
-        gains = first[:both] - second[:both]
-        noise = _by_example(gains, share, made_up, draws, rng, level, folds, groups)
+        noise = _by_example(first[:both] - second[:both], share, made_up, draws, rng, level, folds, groups)
     else:
-        gains = (first.mean(0) - second.mean(0))[None]
-        noise = _by_example(gains, share, made_up, draws, rng, level, groups=groups)
+        noise = _by_example((first.mean(0) - second.mean(0))[None], share, made_up, draws, rng, level, groups=groups)
         noise += _by_seed(first @ share, draws, rng) - _by_seed(second @ share, draws, rng)
-    return _interval(float(np.average(gains.mean(0), weights=share)), noise, level)
+    # The difference of the scores, whoever was asked more often: whoever reads both will subtract.
+    return _interval(float(np.average(first.mean(0) - second.mean(0), weights=share)), noise, level)
 
 
 def needed(gain: float, sd: float, level: float = 0.95, power: float = 0.5) -> int | None:
