@@ -104,7 +104,10 @@ def test_the_command_line_tells_each_seed_that_broke(task, photos, tmp_path, cap
     monkeypatch.setattr("graft.seeds.dead", lambda task, one: "it never moved." if one.seed == 0 else "")
     assert here("adapt", photos, "--plan", tmp_path / "plan.json", "--quiet") == 0
     found = from_json(Run, capsys.readouterr().out)
-    assert (found.seed, found.notes) == (APART, ("Seed 0 of wild is dead: it never moved.",))
+    assert (found.seed, found.notes) == (
+        APART,
+        ("Seed 0 of wild was dead, and was begun anew from seed 1000: it never moved.",),
+    )
 
 
 def test_a_fold_of_source_data_that_diverges_costs_its_own_row_alone(task, run, monkeypatch) -> None:

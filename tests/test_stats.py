@@ -203,6 +203,15 @@ def test_only_what_hangs_on_the_folds_is_widened() -> None:
     assert widths[2] == pytest.approx(1.5 * plain, rel=0.05)
 
 
+def test_a_gain_is_the_difference_of_the_scores_also_where_one_was_asked_more_often() -> None:
+    rng = np.random.default_rng(0)
+    often, once = ((rng.random((times, 60)) < 0.7).astype(float) for times in (2, 1))
+    for a, b in ((often, once), (once, often)):
+        gain = paired(a, b, folds=True)
+        assert gain[0] == pytest.approx(interval(a, folds=True)[0] - interval(b, folds=True)[0])
+        assert gain[1] < gain[0] < gain[2]
+
+
 def test_people_are_resampled_whole() -> None:
     """A person's examples are alike: as if each were a draw of its own, an interval would miss the truth too often."""
     rng, naive, held = np.random.default_rng(0), 0, 0

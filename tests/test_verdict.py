@@ -179,7 +179,10 @@ def test_a_dead_run_is_told_and_begun_anew(task, run, monkeypatch) -> None:
     monkeypatch.setattr(seeds, "adapt", lambda task, plan, seed: replace(run, seed=seed))
     monkeypatch.setattr(seeds, "dead", lambda task, one: "it never moved." if one.seed == 0 else "")
     found = reseeded(task, run.plan)
-    assert (found.seed, found.notes) == (1000, ("Seed 0 of linear_probe is dead: it never moved.",))
+    assert (found.seed, found.notes) == (
+        1000,
+        ("Seed 0 of linear_probe was dead, and was begun anew from seed 1000: it never moved.",),
+    )
     monkeypatch.setattr(seeds, "dead", lambda task, one: "it never moved.")
     found = reseeded(task, run.plan)  # the first, where no seed mends it
     assert (found.seed, len(found.notes)) == (0, TRIES)

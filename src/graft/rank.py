@@ -200,7 +200,7 @@ def _best_first(alive: list[Candidate], metric: str) -> list[Candidate]:
 
 
 def _cheapest_first(alive: list[Candidate], metric: str) -> list[Candidate]:
-    """Of those within two standard errors of the best, which cannot be told apart, the fastest comes first."""
+    """Of those within two standard errors of the best, which cannot be told apart, a clearly faster one comes first."""
     alive = _best_first(alive, metric)
     where = _standing(alive, metric)
     tied = [

@@ -35,7 +35,8 @@ def reseeded(task: Task, plan: Plan, seed: int = 0) -> Run:
             continue
         if not (why := dead(task, run)):
             return replace(run, notes=(*run.notes, *notes))
-        notes.append(f"Seed {tried} of {plan.strategy} is dead: {why}")
+        anew = f", and was begun anew from seed {tried + APART}" if tried < seed + (TRIES - 1) * APART else ""
+        notes.append(f"Seed {tried} of {plan.strategy} was dead{anew}: {why}")
         log.warning(notes[-1])
         broken = broken or run
     assert broken is not None
