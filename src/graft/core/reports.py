@@ -125,7 +125,7 @@ class Report:
     metric: str
     verdict: str  # positive, inconclusive, negative
     sentence: str
-    reference: str  # the row that decides: the one least beaten, of those that do not transfer and leave the verdict open
+    reference: str  # that decides: of the rows without transfer that leave the verdict open the least beaten
     gain: tuple[float, float, float]
     rows: tuple[Row, ...]
     ships: str  # the row that export writes
