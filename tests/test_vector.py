@@ -53,7 +53,7 @@ def test_what_training_has_not_seen_is_told_of_a_row(lab: Path) -> None:
     assert known == {"age": (22, 70), "crp": (0.3, 9.9)}
 
     def told(ranges: Any = known, reading: vector.Reading = reading, **row: Any) -> list[str]:
-        return vector.odd(reading, ranges)(vector.decode(vector.given(row, reading), reading))
+        return vector.odd(reading, ranges)(vector.decode(vector.given(row, reading), reading)).told
 
     assert told(age=74.7, sex="f", crp=None) == told(age=22, sex="NA", crp="<0.3") == []
     assert told(age="abc", sex="Paris", crp=9e9) == [
@@ -75,6 +75,38 @@ def test_what_training_has_not_seen_is_told_of_a_row(lab: Path) -> None:
     for lie in ("x", {"age": ["a", 2]}, {"age": [1]}, {"age": None}):
         with pytest.raises((AttributeError, TypeError, ValueError)):  # which a Predictor turns into its refusal
             vector.odd(reading, lie)
+
+
+def test_a_number_beyond_those_of_training_is_told_apart_from_what_is_missing(lab: Path) -> None:
+    _, reading, examples = read(lab)
+    known = vector.ranges(examples, reading)
+
+    def beyond(slack: float, **row: Any) -> bool:
+        return vector.odd(reading, known, slack)(vector.decode(vector.given(row, reading), reading)).beyond
+
+    assert not beyond(0.1, age="abc", sex="Paris", crp=5)
+    assert not beyond(0.1, age=None, sex="f", crp=10)
+    assert beyond(0.1, age=75, sex="f", crp=5)
+    assert beyond(0.1, age=30, sex="f", crp=-9e9)
+    assert beyond(0.1, age=1e300, sex="f", crp=5)
+    assert beyond(0.1, age="1e300", sex="f", crp=5)
+    assert not beyond(1.0, age=75, sex="f", crp=5)
+    assert beyond(1.0, age=119, sex="f", crp=5)
+
+
+def test_rows_of_many_columns_are_not_all_unlike() -> None:
+    rng = np.random.default_rng(0)
+    reading = vector.Reading(tuple(f"g{at}" for at in range(500)))
+    first, more, new = ([vector.Values(reading.columns, row, {}) for row in rng.lognormal(size=(count, 500))]
+                        for count in (60, 40, 200))  # fmt: skip
+    known = vector.ranges(first, reading)
+    assert vector.slack([], reading, known) == vector.slack(first, reading, known) == 0.1
+    slack = vector.slack(more, reading, known)
+    plain, fit = (np.mean([vector.odd(reading, known, each)(row).beyond for row in new]) for each in (0.1, slack))
+    assert plain > 0.9
+    assert fit < 0.15
+    new[0].values[7] = 1e6
+    assert vector.odd(reading, known, slack)(new[0]).beyond
 
 
 def matrix(place: Path, **asked: Any) -> np.ndarray:

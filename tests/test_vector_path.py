@@ -178,7 +178,10 @@ def test_values_that_were_not_learned_from_are_answered_with_a_word(walked, vect
     ]
     (told,) = json.loads(ran("predict", folder, json.dumps(odd), "--json").stdout)
     assert told["odd"] == said
-    assert ran("predict", folder, json.dumps(odd)).stdout.endswith(f" [{'; '.join(said)}]\n")
+    assert told["unlike"]
+    assert ran("predict", folder, json.dumps(odd)).stdout.endswith(
+        f" [unlike what it learned from] [{'; '.join(said)}]\n"
+    )
     with (tmp_path / "new.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, [*odd])
         writer.writeheader()
@@ -186,10 +189,13 @@ def test_values_that_were_not_learned_from_are_answered_with_a_word(walked, vect
     from_table, familiar = graft.open(folder).predict(tmp_path / "new.csv")
     assert (from_table["odd"], from_table["probabilities"]) == (said, told["probabilities"])
     assert "odd" not in familiar
+    assert not familiar.get("unlike")
     without, stray = graft.open(folder).predict([plain | {first: None}, plain | {first: "abc"}])
     assert stray["probabilities"] == without["probabilities"]  # taken as missing
+    assert stray.get("unlike") == without.get("unlike")
     graft.convert(folder, [], tmp_path / "private", examples=False)
-    assert "ranges" not in card(tmp_path / "private")
+    assert not {"ranges", "slack"} & card(tmp_path / "private").keys()
+    assert card(folder)["slack"] >= 0.1
     assert graft.open(tmp_path / "private").predict([odd])[0]["odd"] == [said[0], said[2]]
     lying = card(folder) | {"ranges": {first: "everything"}}
     (tmp_path / "private" / "card.json").write_text(json.dumps(lying | {"files": card(tmp_path / "private")["files"]}))

@@ -69,8 +69,8 @@ def convert(
             )
         new = [name for name in asked if name not in card["formats"]]
         kept = [name for name in card["files"] if examples or name not in KNOWN]
-        for name in () if examples else ("ranges", "made"):  # by "made" an export knows that it has nothing to do
-            card.pop(name, None)
+        for name in () if examples else ("ranges", "slack", "made"):
+            card.pop(name, None)  # by "made" an export knows that it has nothing to do
         if new or place != source or not examples:
             origin = _origin(card, new, str(artifact), str(out or artifact)) if new else None
             with drafted(place) as draft:

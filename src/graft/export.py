@@ -135,8 +135,8 @@ def _written(task: Task, row: Row, report: Report, draft: Path, forms: Sequence[
             card |= more
             if examples and not take("heads", task.head).ROWS:
                 remember(task, run, card["labels"], draft)
-        if examples and (ranges := spanned(task)):
-            card["ranges"] = ranges
+        if examples:
+            card |= spanned(task)
         card["files"] = listed(draft)
     prove(task, row, card, draft)
     return card

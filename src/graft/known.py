@@ -1,6 +1,7 @@
 """Task, Run → the training examples that an artifact remembers, so that an answer can show what it resembles."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from graft.build import reading
 from graft.confidence import vectors
 from graft.core.codec import to_json
 from graft.core.examples import Target
-from graft.core.nouns import Run, Task
+from graft.core.nouns import Part, Run, Task
 from graft.core.shelf import take
 from graft.data.dataset import content
 from graft.model.novelty import unit
@@ -43,13 +44,18 @@ def remember(task: Task, run: Run, labels: list[str], folder: Path) -> None:
     (folder / FILES[1]).write_bytes(save({"features": unit(features).numpy().astype(np.float16)}))
 
 
-def spanned(task: Task) -> dict[str, tuple[float, float]]:
-    """From where to where the values of the training examples lie, by name; none where their modality has no such."""
-    modality, read, part = take("modalities", task.modality), reading(task), task.train
+def spanned(task: Task) -> dict[str, Any]:
+    """From where to where the values of the training examples lie, by name, and how far those of others lie outside,
+    as a card says it; nothing where their modality has no such."""
+    modality, read = take("modalities", task.modality), reading(task)
     if not hasattr(modality, "ranges"):
         return {}
-    rows = (modality.decode(content(part, row, modality, read), read) for row in range(len(part)))
-    return modality.ranges(rows, read)  # type: ignore[no-any-return]
+
+    def decoded(part: Part) -> Iterator[Any]:
+        return (modality.decode(content(part, row, modality, read), read) for row in range(len(part)))
+
+    ranges = modality.ranges(decoded(task.train), read)
+    return {"ranges": ranges, "slack": modality.slack(decoded(task.val), read, ranges)}
 
 
 def _balanced(strata: list[str]) -> list[int]:

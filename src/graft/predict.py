@@ -31,6 +31,7 @@ class Taken(NamedTuple):
     fed: Any  # as the network is fed it, or a GraftError: why it cannot be
     words: list[str]  # of it, where each has an answer
     odd: list[str]  # what of it was not learned from, in sentences
+    beyond: bool = False  # whether a value of it lies beyond those that were learned from
 
 
 def open(path: str | os.PathLike[str], format: str = "") -> "Predictor":
@@ -68,7 +69,8 @@ class Predictor:
             files = {name: str(folder / file) for name, file in self.card.get("assets", {}).items()}
             self.input = None if "baseline" in self.card else self.modality.parse({**self.card["input"], **files})
             odd = getattr(self.modality, "odd", None)
-            self.odd = odd(self.reading, self.card.get("ranges", {})) if odd else lambda example: []
+            known = [self.card.get("ranges", {}), *([self.card["slack"]] if "slack" in self.card else [])]
+            self.odd = odd(self.reading, *known) if odd else lambda example: ([], False)
         except (PlanError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ExportMismatch(f"{folder / 'card.json'} is damaged: {error}") from None
         self.compute = runtime(folder, self.card, self.input, format)
@@ -108,16 +110,18 @@ class Predictor:
     def _told(self, taken: Taken, said: Said | GraftError) -> dict[str, Any]:
         if isinstance(said, GraftError):
             return {"error": str(said)}
-        told = {name: self._answer(name, task, said, taken.words) for name, task in self.tasks.items()}
+        told = {name: self._answer(name, task, said, taken) for name, task in self.tasks.items()}
         odd = {"odd": taken.odd} if taken.odd else {}
         return {**({"tasks": told} if "tasks" in self.card else told[""]), **odd}
 
-    def _answer(self, name: str, task: dict[str, Any], said: Said, words: list[str]) -> dict[str, Any]:
+    def _answer(self, name: str, task: dict[str, Any], said: Said, taken: Taken) -> dict[str, Any]:
         head, end = take("heads", task["head"]), f".{name}" if name else ""
-        more = [words] if head.ROWS else [task["trust"]] if "trust" in task else []
+        more = [taken.words] if head.ROWS else [task["trust"]] if "trust" in task else []
         told: dict[str, Any] = head.answer(said[f"logits{end}"], tuple(task["labels"]), *more)
         if "unlike" in task and (novelty := said.get(f"novelty{end}")) is not None:
             told["unlike"] = float(novelty) > task["unlike"]
+        if taken.beyond:  # a network clips such a value, and its features then look familiar
+            told["unlike"] = True
         return told
 
     def nearest(self, raw: Raw, k: int = 3) -> list[dict[str, Any]]:
@@ -132,7 +136,7 @@ class Predictor:
         """
         if self.known is None:
             return []
-        fed, words, _ = self._read(self._found(raw)[0][1])
+        fed, words, *_ = self._read(self._found(raw)[0][1])
         if isinstance(fed, GraftError):
             raise fed
         examples, known = self.known
@@ -245,7 +249,7 @@ class Predictor:
                 fed = take("baselines", self.card["baseline"]).describe(example)
             else:
                 fed = self.modality.prepare(example, self.input)
-            return Taken(fed, example if self.by_word else [], self.odd(example))
+            return Taken(fed, example if self.by_word else [], *self.odd(example))
         except GraftError as error:
             return Taken(error, [], [])
 

@@ -26,7 +26,8 @@ class Modality(Protocol):
     needs; INLINE, that a str is an example and no file's name, unless it ends in one of these; FLAT, that an array of
     two axes is several examples; `told`, answers row by row; `preview(example)`, a text by which a person recognises an
     example (a small JPEG in base64, how it begins); `ranges(examples, reading)`, from where to where values lie, by
-    name, and `odd(reading, ranges)`, which tells of an example in sentences what of it was not learned from; BORROWED,
+    name, `slack(examples, reading, ranges)`, how far others like them lie outside, and `odd(reading, ranges, slack)`,
+    which tells of an example in sentences what of it was not learned from, and whether it lies beyond that; BORROWED,
     what of its input a small network from scratch takes from the adapted one (a tokenizer).
     """
 
