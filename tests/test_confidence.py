@@ -1,6 +1,7 @@
 """What an answer is worth: sets and ranges as they are told, doubt, and examples unlike the training data."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from scipy.special import softmax
 from torch import nn
 
 from graft import words
+from graft.confidence import UNLIKE, strangers
 from graft.core.codec import from_json, to_json
 from graft.core.reports import Calibration
 from graft.core.shelf import take
-from graft.model import calibration, trust
+from graft.model import calibration, conformal, trust
 from graft.model.network import Network, Shipped
 from graft.model.novelty import NEAREST, novelty, unit
 
@@ -91,6 +93,14 @@ def test_doubt_is_told_in_a_word() -> None:
     assert words.answer(told | {"set": ["a"], "unsure": False, "unlike": False}) == "x: a (0.500)"
     value = {"input": "x", "value": 2.0, "range": [1.0, 3.0], "unlike": False}
     assert words.answer(value) == "x: value 2, range 1, 3"
+
+
+def test_too_few_to_know_what_is_unlike_is_said() -> None:
+    few, enough = (SimpleNamespace(val=range(count), modality="image") for count in (18, 19))
+    assert np.isinf(conformal.quantile(np.arange(18), UNLIKE))
+    assert "18 validation photos are too few" in strangers(few)[0]
+    assert np.isfinite(conformal.quantile(np.arange(19), UNLIKE))
+    assert strangers(enough) == []
 
 
 def test_novelty_is_the_distance_to_the_third_nearest() -> None:

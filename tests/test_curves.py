@@ -3,17 +3,20 @@
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import graft
+from graft import captions
 from graft.adapt import logits
 from graft.charts import labels
 from graft.clock import Clock
 from graft.core.codec import from_json, to_json
 from graft.core.exhibits import Exhibits
-from graft.core.nouns import Budget, Phase, Report, Row
+from graft.core.nouns import Budget, Curve, Phase, Point, Report, Row
+from graft.curve import _sentences as sentences
 from graft.curve import charted
 from graft.features import Count
 from graft.model import curves
@@ -103,6 +106,31 @@ def test_resampling_pairs_what_is_compared() -> None:
     assert drawn[:, 0].mean() == pytest.approx(outcomes.mean(), abs=0.005)
     one = curves.resampled(outcomes[:, :1], share)
     assert one.std() == pytest.approx(np.sqrt(0.3 * 0.7 / 200), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("saved", "doubling", "says"),
+    [
+        ((45.0, 0.2, 45.0), (0.021, -0.261, 0.292), ("is not shown: of 60 it may save none, or up to 45",
+            "2.1 points ahead of itself with 30 (95 % interval 26.1 behind to 29.2 ahead): what further labels would")),
+        ((0.0, 0.0, 0.0), (-0.02, -0.1, 0.06), ("none was saved", "2.0 points behind itself with 30")),
+        ((45.0, 12.0, 45.0), (0.04, 0.01, 0.07), ("saved more than 45 labels (at least 12", "likely to add no more")),
+        ((20.0, 3.0, 40.0), (0.04, 0.01, 0.07), ("saved about 20 labels (95 % interval 3 to 40)", "gained 4.0 points")),
+    ],
+)  # fmt: skip
+def test_what_is_not_shown_is_not_told_as_a_number(saved, doubling, says) -> None:
+    points = tuple(Point(n, 0.5, 0.4, 0.6) for n in (15, 30, 60))
+    curve = Curve(points, "pixels", points, 2, {"pixels": saved}, doubling)
+    run = SimpleNamespace(plan=SimpleNamespace(backbone=SimpleNamespace(id="tiny/shapes")))
+    told = sentences(SimpleNamespace(metric="accuracy"), run, curve)
+    assert all(said in one for said, one in zip(says, told, strict=True))
+    report = Report(
+        "", "", "accuracy", "positive", "", "pixels", (0, 0, 0), (), "adapted", (0,), 1, (), 12, curve=curve
+    )
+    number = f"about {saved[0]:.0f} fewer ({saved[1]:.0f} to {saved[2]:.0f})"
+    assert captions.labels(report).count(number) == (saved[1] >= 1)
+    (law, *_) = sentences(SimpleNamespace(metric="accuracy"), run, replace(curve, saved={}, exponent=0.5))
+    assert law.endswith("cannot be told.") == (doubling[1] <= 0)
 
 
 # ── on the path ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -23,6 +23,7 @@ import graft
 from command import here
 from conftest import at_home
 from graft import asked as wanted
+from graft import captions
 from graft.advice import advice, answer
 from graft.arguments import parse
 from graft.charts import _chance as chance
@@ -339,6 +340,17 @@ def test_sets_that_missed_their_promise_are_not_to_be_relied_on() -> None:
     assert warned in "".join(advice(replace(report, calibration=held), shown))
     kept = replace(held, coverage=(0.88, 0.8, 0.93))
     assert warned not in "".join(advice(replace(report, calibration=kept), shown))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [(0.005, 0.47, "surely off"), (0.0, 0.47, "cannot show"), (0.005, 0.05, ""), (0.0, 0.05, "")],
+)
+def test_what_is_said_of_percentages_agrees_with_their_interval(low: float, high: float, says: str) -> None:
+    report, shown = told()
+    worth = Calibration("adapted", 30, 0.9, temperature=2.0, before=(0.03, low, high), after=(0.03, low, high))
+    caption = captions.calibrated(replace(report, calibration=worth), shown)
+    assert [word for word in ("surely off", "cannot show") if word in caption] == [says] * bool(says)
 
 
 def test_candidates_that_were_given_up_are_not_compared_with_the_others() -> None:

@@ -97,10 +97,10 @@ def labels(report: Report) -> str:
         return ""
     told = []
     for name, (mean, low, high) in curve.saved.items():
-        if round(mean) > 0:
+        if round(low) > 0:
             told.append(
                 f"What “{called(name)}” reaches with all labels, transfer reaches with about {mean:.0f} fewer "
-                f"({max(0, low):.0f} to {high:.0f})."
+                f"({low:.0f} to {high:.0f})."
             )
     return " ".join(told or ["Transfer saves no labels here that could be shown."])
 
@@ -114,7 +114,11 @@ def calibrated(report: Report, shown: Exhibits) -> str:
         f"{100 * mean:.1f} points (95 % interval {100 * low:.1f} to {100 * high:.1f})"
         for mean, low, high in (worth.before, worth.after)
     )
-    doubt = " So few cannot show whether its percentages can be believed." if worth.after[2] > WIDE else ""
+    doubt = ""
+    if worth.after[2] > WIDE:
+        doubt = " So few cannot show whether its percentages can be believed."
+        if round(worth.after[1], 3) > 0:
+            doubt = " So its percentages are surely off, by how much is not: do not take them at their word."
     heat = f", by {after} as shipped (temperature {worth.temperature:.2f}, from {worth.count} validation {many})"
     if worth.temperature == 1:
         heat = f" and shipped: {worth.count} validation {many} show no need of a temperature"

@@ -39,10 +39,23 @@ def said(task: Task, row: Row, part: Part, on: str | None = None) -> tuple[np.nd
 def calibrated(task: Task, report: Report, test: tuple[np.ndarray, np.ndarray]) -> Report:
     """The report with what the shipped row's answers are worth, where its head can tell; `test`: those on that part."""
     head, row = take("heads", task.head), next(row for row in report.rows if row.name == report.ships)
+    if row.name not in names("baselines") and not head.ROWS:
+        report = replace(report, notes=(*report.notes, *strangers(task)))
     if not hasattr(head, "calibrated"):
         return report
     found = head.calibrated(row.name, said(task, row, task.val), test)
     return replace(report, calibration=found, notes=(*report.notes, *_sentences(task, found, len(test[1]))))
+
+
+def strangers(task: Task) -> list[str]:
+    """That an artifact cannot tell what is unlike the training data, where validation is too small to say it."""
+    count, enough = len(task.val), round(UNLIKE / (1 - UNLIKE))
+    if count >= enough:
+        return []
+    many = take("modalities", task.modality).WORD[1]
+    return [
+        f"{count} validation {many} are too few to tell which new ones are unlike the training data: it takes {enough}."
+    ]
 
 
 def familiar(task: Task, run: Run) -> tuple[torch.Tensor, float]:

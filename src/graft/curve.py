@@ -182,9 +182,12 @@ def _sentences(task: Task, run: Run, curve: Curve) -> list[str]:
     told = []
     for name, (mean, low, high) in curve.saved.items():
         rival = "the same network from scratch" if name == "scratch" else take("baselines", name).CALLED
-        if round(mean) == 0:
+        if round(low) <= 0:
             told.append(
-                f"With all {all_} labels a linear probe of {start} does no better than {rival}: none was saved."
+                f"That a linear probe of {start} needs fewer labels than {rival} is not shown: of {all_} it may save "
+                f"none, or up to {high:.0f} (95 % interval)."
+                if round(high) > 0
+                else f"With all {all_} labels a linear probe of {start} does no better than {rival}: none was saved."
             )
         elif mean >= all_ - first:
             told.append(
@@ -197,21 +200,20 @@ def _sentences(task: Task, run: Run, curve: Curve) -> list[str]:
                 f"{all_}: transfer saved about {mean:.0f} labels (95 % interval {low:.0f} to {high:.0f})."
             )
     gain, least, most = (figures.gain(value, task.metric) for value in curve.doubling)
-    half = curve.transfer[-2].labels
+    half, sure = curve.transfer[-2].labels, float(least) > 0  # as it is shown
     unit = figures.points(task.metric)
     if curve.exponent:
         told.append(
             f"Twice the labels would add about {gain}{unit} (95 % interval {least} to {most}) to the probe, if its "
-            f"curve goes on as from {first} to {all_} (error a + b n^-{curve.exponent:.2f})."
+            f"curve goes on as from {first} to {all_} (error a + b n^-{curve.exponent:.2f})"
+            f"{'.' if sure else ': whether they would add anything cannot be told.'}"
         )
-    elif curve.doubling[0] < 0:
-        told.append(
-            f"With all {all_} labels the probe is no better than with {half}, but "
-            f"{figures.lead(curve.doubling, task.metric)}: what further labels would add cannot be told."
-        )
-    else:
+    elif sure:
         told.append(
             f"From {half} to {all_} labels the probe gained {gain}{unit} (95 % interval {least} to {most}): another "
             "doubling is likely to add no more."
         )
+    else:
+        led = figures.lead(curve.doubling, task.metric, f"itself with {half}")
+        told.append(f"With all {all_} labels the probe is {led}: what further labels would add cannot be told.")
     return told

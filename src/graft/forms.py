@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 import graft
 from graft.adapt import finished
 from graft.build import build, reading
-from graft.confidence import familiar, said
+from graft.confidence import familiar, said, strangers
 from graft.core.codec import to_dict
 from graft.core.errors import PlanError, nearest
 from graft.core.examples import placeless
@@ -98,6 +98,7 @@ def written(task: Task, run_key: str, folder: Path, formats: Sequence[str]) -> t
         },
         "formats": forms,
         **({"unlike": network.unlike} if math.isfinite(network.unlike) else {}),
+        "notes": [] if by_row else strangers(task),
     }  # fmt: skip
 
 

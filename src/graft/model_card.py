@@ -9,6 +9,10 @@ from graft.core.exhibits import Exhibits
 from graft.core.nouns import Report
 from graft.spendings import spendings
 
+OUT = {
+    "classification": "one of these classes", "multilabel": "any of these labels", "regression": "these quantities",
+    "tagging": "a tag for each word", "grouping": "one of these groups",
+}  # fmt: skip
 SHOWN = 50  # labels that are named
 UNSAFE = re.compile(r"([\\`*_{}\[\]<>#|!&~$])")
 
@@ -35,7 +39,7 @@ def card(report: Report, shown: Exhibits) -> str:
         f"**{answer(report, shown)}** {_plain(report.sentence)}", "",
         *(f"- {_plain(sentence)}" for sentence in advice(report, shown)), "",
         "## What it does", "",
-        f"One {one} in, {_plain(shown.head)} out. It answers: {names}{more}.", "",
+        f"One {one} in, {_plain(OUT.get(shown.head, shown.head))} out: {names}{more}.", "",
         *_use(shown),
         "## What it is not for", "",
         f"Other {many} than those it learned from and was tested on: the figures below say nothing of them. Decisions "

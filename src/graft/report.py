@@ -14,7 +14,7 @@ from graft.closeups import gallery
 from graft.core import home
 from graft.core.codec import from_json, to_json
 from graft.core.errors import DataError, GraftError
-from graft.core.examples import doubtful
+from graft.core.examples import doubtful, lookalikes
 from graft.core.exhibits import FILES, SCHEMA, Exhibits, Told
 from graft.core.nouns import Report
 from graft.model_card import card
@@ -184,7 +184,7 @@ def _audit(report: Report, shown: Exhibits) -> str:
         parts.append(f"<p>{shown.copies} copies were kept together in one part.</p>")
     if shown.alikes:
         rows = _table(("looks like", "in another part"), shown.alike)
-        parts.append(f"<details><summary>{shown.alikes} pairs of look-alikes</summary>{rows}</details>")
+        parts.append(f"<details><summary>{lookalikes(shown.alikes)}</summary>{rows}</details>")
     if shown.suspects:
         parts.append("<h3>Labels worth a second look</h3>")
         parts.append(
