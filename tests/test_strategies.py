@@ -176,6 +176,7 @@ def test_what_does_not_suit_a_task_is_said(tiny_home: Path) -> None:
     task, evidence = measured(300, 3, 100, 1, 0.5)
     found = considered(replace(task, head="regression"), evidence)
     assert "needs one class for each example" in found["contrastive"]
+    assert "hardly moves" in considered(replace(task, modality="vector"), evidence)["contrastive"]
     assert isinstance(found["lora"], Plan)
 
 

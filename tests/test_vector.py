@@ -613,6 +613,9 @@ def test_the_only_column_of_words_holds_the_labels(tmp_path: Path) -> None:
     found = vector.find(write(tmp_path / "t.csv", "\n".join(["sample,CRP,LDH,finding", *lines])), {})
     assert found.names == ("finding",)
     assert "The labels are taken from the column 'finding'." in found.notes
+    for name, noted in (("diagnosis", True), ("Label", False)):
+        said = vector.find(write(tmp_path / "n.csv", "\n".join([f"sample,CRP,LDH,{name}", *lines])), {}).notes
+        assert (f"The labels are taken from the column {name!r}." in said) == noted
     two = [f"{line},{'left' if k % 2 else 'right'}" for k, line in enumerate(lines)]
     with pytest.raises(DataError, match=r"Which column of .* holds the labels"):
         vector.find(write(tmp_path / "u.csv", "\n".join(["sample,CRP,LDH,finding,side", *two])), {})

@@ -261,7 +261,7 @@ def _phase(phase: Phase, first: int, chosen: Plan) -> str:
         return "the head alone, by an exact solver on stored features; its strength by cross-validation."
     frozen = f"{first} of {len(chosen.stages)} stages stay frozen" if first else "nothing stays frozen"
     views = {0: "fresh augmented views", 1: "plain views"}.get(phase.views, f"{phase.views} views an example")
-    kept = "stored" if phase.stored and first else "streamed" if first else "from the files"
+    kept = "stored" if phase.stored and first else "streamed" if first else "read anew"
     if phase.objective == "contrastive":
         return (
             f"{', '.join(phase.train)} learn for {phase.steps} steps of {phase.batch} that examples of one class "

@@ -19,10 +19,8 @@ PARTS = {
     "val": "val", "valid": "val", "validation": "val", "dev": "val",
     "test": "test", "testing": "test",
 }  # fmt: skip
-LABELS = (
-    *("label", "class", "target", "category", "y", "labels", "classname", "class_name", "species", "diagnosis"),
-    *("tags", "topic", "topics", "sentiment", "intent"),
-)
+CALLED = ("label", "class", "target", "category", "y", "labels", "classname", "class_name")  # as labels alone are
+LABELS = (*CALLED, "species", "diagnosis", "tags", "topic", "topics", "sentiment", "intent")
 PART_NAMES = ("split", "part", "subset", "set", "partition")
 TIMES = ("date", "datetime", "timestamp", "time", "taken_at", "recorded_at", "created_at")
 DEVICES = ("device", "camera", "scanner", "microphone", "recorder", "instrument", "machine", "site")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from graft.core.errors import DataError
 from graft.data import near, tables
-from graft.data.columns import LABELS, PART_NAMES, PARTS, Roles, label, moment, named, roles, shown
+from graft.data.columns import CALLED, LABELS, PART_NAMES, PARTS, Roles, label, moment, named, roles, shown
 from graft.data.layout import Found, Row, entries, noted
 from graft.data.numbers import MISSING, decimal_mark, misplaced, numbers, robust
 from graft.data.shortcuts import ALONE
@@ -71,7 +71,7 @@ def find(
     if labelled:
         role = roles(place, read[0][2].records(), asked, grouped)
         found.names, part_column, group_column = role.labels, role.part, role.group
-        if not asked.get("label") and found.names[0].lower().strip() not in LABELS:
+        if not asked.get("label") and found.names[0].lower().strip() not in CALLED:
             found.notes.append(f"The labels are taken from the column {found.names[0]!r}.")
         noted(found, role)
         taken = {*found.names, part_column, group_column, role.time}

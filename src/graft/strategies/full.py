@@ -15,7 +15,8 @@ def full(task: Task, evidence: Evidence, budget: Budget) -> Plan:
     phase = replace(fine_tuning(task, evidence, budget, 0), lr_decay=1.0, batch_stats=True)
     if evidence.backbone.id.startswith(BLANK):
         phase = _from_nothing(task, evidence, budget, phase)
-    why = f"Full fine-tuning trains every stage for {phase.steps} steps, with fresh augmented views in every epoch."
+    views = "" if phase.views else ", with fresh augmented views in every epoch"
+    why = f"Full fine-tuning trains every stage for {phase.steps} steps{views}."
     return Plan(evidence.backbone, task.head, "full", (phase,), why=(why,))
 
 
