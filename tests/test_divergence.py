@@ -37,7 +37,7 @@ def of(report: Report, name: str) -> Row:
 
 
 def test_a_sweep_of_which_every_rate_diverges_is_a_row_that_says_so(task, run, monkeypatch) -> None:
-    monkeypatch.setattr(graft.scratch, "RATES", (1e30, 1e31))
+    monkeypatch.setattr(graft.scratch, "sweep", lambda trials: (1e30, 1e31))  # however many backbones others ranked
     report = graft.verify(task, run, replace(FAST, seconds=8.1))
     row, told = of(report, "scratch"), " ".join(report.notes)
     assert (row.state, row.trials) == ("diverged", 2)
