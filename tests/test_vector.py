@@ -102,6 +102,7 @@ def test_rows_of_many_columns_are_not_all_unlike() -> None:
     known = vector.ranges(first, reading)
     assert vector.slack([], reading, known) == vector.slack(first, reading, known) == 0.1
     slack = vector.slack(more, reading, known)
+    assert vector.slack(more, reading, {}) == 0.1  # no training row had a number
     plain, fit = (np.mean([vector.odd(reading, known, each)(row).beyond for row in new]) for each in (0.1, slack))
     assert plain > 0.9
     assert fit < 0.15

@@ -118,7 +118,7 @@ def calibrated(report: Report, shown: Exhibits) -> str:
     if worth.after[2] > WIDE:
         doubt = " So few cannot show whether its percentages can be believed."
         if round(worth.after[1], 3) > 0:
-            doubt = " So its percentages are surely off, by how much is not: do not take them at their word."
+            doubt = " So its percentages are surely off, by how much is not known: do not take them at their word."
     heat = f", by {after} as shipped (temperature {worth.temperature:.2f}, from {worth.count} validation {many})"
     if worth.temperature == 1:
         heat = f" and shipped: {worth.count} validation {many} show no need of a temperature"

@@ -38,7 +38,8 @@ def slack(rows: Iterable[Any], reading: Any, known: Ranges) -> float:
     """How far outside the ranges the values of other rows like those lie by themselves, in widths; SLACK at least."""
     low, high, width = _bounds(reading, known)
     each = (_plain(row, reading) for row in rows)
-    furthest = [float(np.fmax.reduce(np.fmax(low - values, values - high) / width, initial=0.0)) for values in each]
+    with np.errstate(invalid="ignore"):  # a column in which no training row has a number has no width
+        furthest = [float(np.fmax.reduce(np.fmax(low - values, values - high) / width, initial=0.0)) for values in each]
     return max(SLACK, float(np.quantile(furthest, USUAL, method="lower"))) if furthest else SLACK
 
 
