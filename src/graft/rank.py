@@ -253,6 +253,8 @@ def _ranking(
         leader, where = _best_first(alike, metric)[0].backbone.id, _standing(alike, metric)
         why += [_weighed(alike, where, leader), *_tied(best, leader)]
         why += _lost(regret, static, top, metric)
+    elif len(order) > 1:
+        why.append(f"On {order[1].used} examples prior and probe preferred it, and no other had time for all of them.")
     name = static.backbone.id if static else ""
     return Ranking(task.key, evidence, name, random, failed, untried, refused, regret, seconds, tuple(why), metric)
 

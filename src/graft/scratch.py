@@ -162,7 +162,7 @@ def _swept(task: Task, run: Run, test: Test, net: Blank, seconds: float, trials:
     last = max(1, final.history[-1].epoch)
     steps = max(FEWEST, share * total * min(1.5 * good / last, seconds / (FOLDS * max(final.cost.seconds, 1e-9)), 1))
     capped = f" ({len(rates)}; transfer chose from {trials})" if trials > MOST else ""
-    note = f"{net.terms}{len(final.history) - 1} epochs, rates tried{capped}: " + ", ".join(
+    note = f"{net.terms}{last} epoch{'s' * (last > 1)}, rates tried{capped}: " + ", ".join(
         f"{rate:g} ({figures.plain(tried[rate], task.metric) if rate in tried else 'diverged'})" for rate in rates
     )
     more = {"budget": seconds, "trials": len(rates), "state": state, "note": note, "run": final.key}
