@@ -84,12 +84,12 @@ def harm(report: Report) -> list[str]:
         ("better", [one for one in report.slices if one.gain[1] > 0]),
     ):
         found = sorted(found, key=lambda one: -abs(one.gain[0]))
-        some = ", ".join(f"{one.name} ({100 * one.gain[0]:+.1f} points, {one.count} examples)" for one in found[:NAMED])
+        names = [f"{one.name} ({100 * one.gain[0]:+.1f} points, {one.count} examples)" for one in found]
+        some = figures.some(names, NAMED)
         if found:
-            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
             rival = called(next(row for row in report.rows if row.name == report.reference))
             told.append(
-                f"Part by part, the adapted model is surely {word} than {rival} on {some}{more} (paired intervals, "
+                f"Part by part, the adapted model is surely {word} than {rival} on {some} (paired intervals, "
                 f"corrected for {len(report.slices)} parts)."
             )
     return told
