@@ -19,6 +19,7 @@ import graft
 from graft.core.codec import to_json
 from graft.core.nouns import Backbone, Budget, Evidence, Phase, Plan, StageProbe, Task
 from graft.core.shelf import function, names
+from graft.model.adamw import AdamW
 from photos import photos as write_photos
 
 STEPS = 6  # of every phase: two epochs of three batches
@@ -58,10 +59,10 @@ class Watch:
 
     def __init__(self, patch: pytest.MonkeyPatch, before: int = 0, after: int = 0) -> None:
         self.steps, self.phases = 0, dict[Phase, Any]()
-        module, step = importlib.import_module("graft.adapt"), torch.optim.AdamW.step
+        module, step = importlib.import_module("graft.adapt"), AdamW.step
         fit = module.fit
 
-        def stepped(optimiser: torch.optim.AdamW, *rest: Any, **more: Any) -> Any:
+        def stepped(optimiser: AdamW, *rest: Any, **more: Any) -> Any:
             if self.steps + 1 == before:
                 raise Cut
             done = step(optimiser, *rest, **more)
@@ -81,7 +82,7 @@ class Watch:
             self.phases[phase] = groups, learns
             return fit(rest, optimiser, *others)
 
-        patch.setattr(torch.optim.AdamW, "step", stepped)
+        patch.setattr(AdamW, "step", stepped)
         patch.setattr(module, "fit", fitted)
         patch.setattr(module, "EVERY", 0.0)
 
@@ -168,13 +169,14 @@ KILLED = """
 import os, signal, sys
 import torch, graft
 from graft.core.codec import from_json
+from graft.model.adamw import AdamW
 sys.path.insert(0, sys.argv[1])
 from test_resume import Watch
 import pytest
 
 with pytest.MonkeyPatch.context() as patch:
     Watch(patch)
-    step, last = torch.optim.AdamW.step, int(sys.argv[4])
+    step, last = AdamW.step, int(sys.argv[4])
     count = [0]
 
     def stepped(*given, **more):
@@ -184,7 +186,7 @@ with pytest.MonkeyPatch.context() as patch:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
-    patch.setattr(torch.optim.AdamW, "step", stepped)
+    patch.setattr(AdamW, "step", stepped)
     task, plan = (from_json(kind, open(path).read()) for kind, path in zip((graft.Task, graft.Plan), sys.argv[2:4]))
     graft.adapt(task, plan, seed=5)
 """

@@ -29,7 +29,7 @@ from graft.meter import Meter
 from graft.mix import carried_out, mix
 from graft.model.adapters import insert, merge
 from graft.model.chain import Chain, Rest
-from graft.model.checkpoints import Progress, Saved, restore, state_of, unshared
+from graft.model.checkpoints import Progress, Saved, unshared
 from graft.objective import moving as moving_in
 from graft.objective import objective, settle, target_examples, weights
 from graft.plan import check
@@ -167,7 +167,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
         moving = moving_in(rest)
         held = _Held({n: t.clone() for n, t in moving.items()})
         if saved and index == at.phase:
-            restore(engine, saved.engine)
+            engine.load(saved.engine)
             aim.terms.load(saved.terms)
             held = _Held(saved.best, at.record, at.waited, at.epoch + 1)
         epochs = fit(rest, engine, train, val, phase, aim, seed, held.start, index)
@@ -178,7 +178,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
             if time.monotonic() - written > EVERY:
                 so_far = (tuple(history), tuple(sorted(untrained)), meter.cost())
                 now = Progress(index, epoch.epoch, held.record, held.waited, *so_far)
-                Saved(now, chain.network.state_dict(), held.best, state_of(engine), aim.terms.state()).write(place)
+                Saved(now, chain.network.state_dict(), held.best, engine.state(), aim.terms.state()).write(place)
                 written = time.monotonic()
         if phase.adapter:
             merge(chain)

@@ -14,6 +14,7 @@ from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Epoch, Phase
 from graft.data.dataset import Dataset, ahead, chunks
 from graft.model import contrast
+from graft.model.adamw import AdamW
 from graft.model.chain import Chain, Rest
 from graft.model.modes import is_norm, precision
 from graft.model.terms import Blend, Terms
@@ -39,7 +40,7 @@ class Objective:
         return blend.share * own + (1 - blend.share) * other  # type: ignore[no-any-return]
 
 
-def optimiser(chain: Chain, phase: Phase) -> tuple[torch.optim.AdamW, tuple[str, ...]]:
+def optimiser(chain: Chain, phase: Phase) -> tuple[AdamW, tuple[str, ...]]:
     """AdamW over every parameter that learns, each in one group, and the names of those that get no gradient.
 
     The head learns at `phase.lr`; the last stage at `backbone_lr` of it, each stage below at `lr_decay` of the one
@@ -62,7 +63,7 @@ def optimiser(chain: Chain, phase: Phase) -> tuple[torch.optim.AdamW, tuple[str,
         {"params": members, "lr": phase.lr * rate, "scale": rate, "weight_decay": decay}
         for (rate, decay), members in groups.items()
     ]
-    return torch.optim.AdamW(listed, lr=phase.lr, fused=True), idle
+    return AdamW(listed), idle
 
 
 def unreached(chain: Chain, learning: dict[str, torch.nn.Parameter]) -> set[str]:
@@ -103,7 +104,7 @@ def view(rows: np.ndarray, epoch: int, views: int) -> np.ndarray:
 
 def fit(
     rest: Rest,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     train: Dataset,
     val: Dataset,
     phase: Phase,
@@ -161,7 +162,7 @@ def fit(
                     f"The loss is {loss_now.item()} in phase {index}, epoch {epoch}, step {number}, at a head rate of "
                     f"{phase.lr * lr:.2g}. Lower `lr` in that phase of the plan (try {phase.lr / 10:.2g})."
                 )
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss_now.backward()
             optimiser.step()
             objective.terms.follow(at)

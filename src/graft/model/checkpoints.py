@@ -75,19 +75,3 @@ def unshared(tensors: Tensors) -> Tensors:
         out[name] = dense.clone() if address in seen else dense
         seen.add(address)
     return out
-
-
-def state_of(engine: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    return {f"{i}/{n}": t for i, slot in engine.state_dict()["state"].items() for n, t in slot.items()}
-
-
-def restore(engine: torch.optim.Optimizer, held: dict[str, torch.Tensor]) -> None:
-    """Put the moments back, each in the memory layout of its parameter: the fused step walks both side by side."""
-    parameters = [parameter for group in engine.param_groups for parameter in group["params"]]
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in held.items():
-        index, _, slot = name.partition("/")
-        like = parameters[int(index)]
-        laid = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if tensor.shape == like.shape else tensor
-        state.setdefault(int(index), {})[slot] = laid
-    engine.load_state_dict({**engine.state_dict(), "state": state})

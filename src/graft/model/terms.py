@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from graft.model.adamw import AdamW
 from graft.model.chain import Rest
 from graft.model.contrast import watched
 from graft.model.cuts import first, replaced
@@ -97,7 +98,7 @@ class Terms:
                 place = next(rest.network.parameters()).device
                 self.own[file.__name__.rpartition(".")[2]] = file.own(_width(rest)).to(place)
 
-    def join(self, engine: torch.optim.Optimizer, lr: float) -> None:
+    def join(self, engine: AdamW, lr: float) -> None:
         """Let what the terms themselves learn be learned, at the head's rate."""
         for module in self.own.values():
             engine.add_param_group({"params": list(module.parameters()), "lr": lr, "scale": 1.0, "weight_decay": 0.0})
