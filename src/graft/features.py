@@ -48,12 +48,19 @@ def features(prefix: Prefix, data: Dataset, views: int = 1, *, stored: bool = Tr
 def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *, pool: bool = False) -> list[Stored]:
     """The data mapped to each of several cuts, all filled in one forward pass; what is stored is not computed again.
 
+    Of what runs to the last stage the vectors of the stages before are kept beside: the ranking for another task on
+    the same examples asks for them, and splits them otherwise.
+
     Args:
         cuts: in the order of the chain, the last one being the prefix's own or an earlier one.
         pool: keep the mean over positions of each output (a vector), not the output: enough for a probe.
     """
     ids, aligned = prefix.ids(), getattr(data, "aligned", None) is not None
-    stores = [_store(prefix, ids[cut.name], cut, pool and not aligned) for cut in cuts]
+    asked, stages = {cut.name for cut in cuts}, prefix.chain.stages
+    every = stages if views == 1 and not aligned and cuts[-1].name == stages[-1].name else cuts
+    vectors = {cut.name: not aligned and (pool or cut.name not in asked) for cut in every}
+    filled = [_store(prefix, ids[cut.name], cut, vectors[cut.name]) for cut in every]
+    stores = [store for store, cut in zip(filled, every, strict=True) if cut.name in asked]
     rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(len(data)), np.arange(views), indexing="ij"))
     names = data.keys(rows, which)
     todo = np.flatnonzero(~np.logical_and.reduce([store.has(names) for store in stores]))
@@ -65,16 +72,16 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar,
         ExitStack() as open_stores,
     ):
-        writers = [open_stores.enter_context(gathered(store)) for store in stores]
+        writers = [open_stores.enter_context(gathered(store)) for store in filled] if len(todo) else []
         for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
-            for members, outputs in prefix.batches(batch, list(cuts)):
+            for members, outputs in prefix.batches(batch, list(every)):
                 keys = [names[at[one]] for one in members]
-                for cut, write in zip(cuts, writers, strict=True):
+                for cut, write in zip(every, writers, strict=True):
                     h = outputs[cut.name]
                     lengths = batch["length"][members] if ragged and cut.unit != "example" else None
-                    if pool and not aligned:
+                    if vectors[cut.name]:
                         h, lengths = pooled(h, cut.channels, lengths), None
                     elif prefix.halved(cut):
                         h = h.bfloat16().view(torch.uint16)
@@ -82,7 +89,7 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
                 Count.passes += len(members)
                 bar.update(len(members))
     if len(todo):
-        home.evict(home.limit(), keep=frozenset(store.prefix for store in stores))
+        home.evict(home.limit(), keep=frozenset(store.prefix for store in filled))
     beside = ("y",) if aligned else ()
     whole = [not pool and ragged and cut.unit != "example" for cut in cuts]
     return [Stored(data, store, many or aligned, beside) for store, many in zip(stores, whole, strict=True)]
