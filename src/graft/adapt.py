@@ -20,7 +20,7 @@ from graft.core.errors import GraftError, PlanError
 from graft.core.events import say, tell
 from graft.core.examples import kept_apart
 from graft.core.keys import key
-from graft.core.nouns import Cost, Epoch, Form, Part, Phase, Plan, Run, Task
+from graft.core.nouns import Cost, Epoch, Part, Phase, Plan, Run, Task
 from graft.core.shelf import contents, function, take
 from graft.data.dataset import Dataset, table
 from graft.features import features, sweep
@@ -30,6 +30,7 @@ from graft.mix import carried_out, mix
 from graft.model.adapters import insert, merge
 from graft.model.chain import Chain, Rest
 from graft.model.checkpoints import Progress, Saved, unshared
+from graft.model.prefix import Prefix
 from graft.objective import moving as moving_in
 from graft.objective import objective, settle, target_examples, weights
 from graft.plan import check
@@ -151,7 +152,7 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
         first = chain.freeze(phase.train)
         prefix, rest = chain.split(form=form)
         if prefix and phase.stored:
-            _fill(chain, plan, index, form, raw_train, raw_val)
+            _fill(prefix, plan, index, raw_train, raw_val)
         train = features(prefix, raw_train, max(1, phase.views), stored=phase.stored)
         val = features(prefix, raw_val, stored=phase.stored)
         aim = objective(task, plan, phase, prefix, rest, raw_train, train, seed)
@@ -222,9 +223,9 @@ def _kept(task: Task, run: Run, state: dict[str, torch.Tensor]) -> Run:
     return run
 
 
-def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, raw_val: Dataset) -> None:
+def _fill(prefix: Prefix, plan: Plan, index: int, raw_train: Dataset, raw_val: Dataset) -> None:
     """Fill, in one sweep, the stores of this phase and of later ones that freeze no more, nor what is moved before."""
-    depth, phase = len(chain.stages), plan.phases[index]
+    chain, phase, depth = prefix.chain, plan.phases[index], len(prefix.chain.stages)
     later = {
         boundary(p.train, depth)
         for at, p in enumerate(plan.phases[index:], index)
@@ -236,7 +237,6 @@ def _fill(chain: Chain, plan: Plan, index: int, form: Form, raw_train: Dataset, 
     cuts = [chain.stages[at - 1] for at in sorted(later) if at]
     if not cuts:
         return
-    prefix, _ = chain.split(form=form)
     sweep(prefix, cuts, raw_train, max(1, phase.views))
     sweep(prefix, cuts, raw_val)
 

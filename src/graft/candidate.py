@@ -1,20 +1,26 @@
 """One backbone while it is being measured: what it costs here, and what a probe of each of its stages reaches."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from graft.build import build, examples, find, remarks, suited, views
 from graft.core import figures
+from graft.core.cores import cores
 from graft.core.events import tell
 from graft.core.examples import Suspect, kept_apart, look_at
 from graft.core.nouns import Backbone, Budget, Evidence, Form, Loading, Part, StageProbe, Task
 from graft.core.shelf import function, take
-from graft.data.dataset import table
+from graft.data.dataset import Stored, table
 from graft.features import sweep
 from graft.model import identity
 from graft.model.chain import Chain
+from graft.model.cuts import Cut
 from graft.model.distance import distance, domains, shift
 from graft.model.suspects import chances, suspects
 from graft.speed import Forward, Training, forward, subset
@@ -23,6 +29,7 @@ DOUBTED, LIKELY = 50, 0.5  # suspects that are kept; the chance of a wrong label
 SCORES = ("knn", "logme")  # beside the probe, on the last stage
 GLANCED = 200  # examples by which an early stage is looked at where there are no labels
 ABOUT = tuple(2.0 ** (at / 4) for at in range(-4, 5))  # of the seconds of a budget: half to twice, evenly by ratio
+SMALL = 64_000_000  # bytes of the widest stage's vectors up to which stages are probed side by side
 COMPARED = 1000  # examples of both parts by which their distance is told, at most
 
 
@@ -63,21 +70,27 @@ class Candidate:
         prefix, _ = self.chain.split(len(self.chain.stages), self.form)
         raw, head = examples(task, part, self.backbone, seed), take("heads", task.head)
         stored = sweep(prefix, self.chain.stages, raw, pool=True)
-        self.curve, labelled = [], getattr(head, "LABELLED", True)
+        labelled, classes = getattr(head, "LABELLED", True), head.KIND == "softmax" and not head.ROWS
         more = {"groups": kept_apart(part, task.val), **({"names": task.outputs} if head.ROWS else {})}
-        costs = zip(self.speed.stages, self.speed.saved, strict=True)
-        for cut, (seconds, saved), data in zip(self.chain.stages, costs, stored, strict=True):
-            x, y = table(data)  # one at a time: together they are several times as large as the widest
+
+        def probed(cut: Cut, data: Stored) -> Any:
+            x, y = table(data)
             if not labelled and cut is not self.chain.stages[-1]:  # how many groups there are takes long to tell
                 x, y = x[:GLANCED], y[:GLANCED]
-            found = head.solve(x, y, len(task.outputs), metric=task.metric, **more)
-            if head.KIND == "softmax" and not head.ROWS and found.score > max((p.score for p in self.curve), default=0):
+            return head.solve(x, y, len(task.outputs), metric=task.metric, **more)
+
+        self.curve = []
+        for at, found in enumerate(_side_by_side(probed, self.chain.stages, stored)):
+            if classes and found.score > max((p.score for p in self.curve), default=0):
                 self.suspects = _suspects(task, part, found.held)
+            cut = self.chain.stages[at]
             rows = 1 if cut.unit == "example" else self.speed.rows
             each = 2 if prefix.halved(cut) else 4
             name, size = cut.name.removeprefix("backbone."), int(each * rows * np.prod(cut.shape))
-            self.curve.append(StageProbe(name, found.score, found.error, seconds, size, saved))
-        others = SCORES if head.KIND == "softmax" and not head.ROWS else ()
+            costs = self.speed.stages[at], size, self.speed.saved[at]
+            self.curve.append(StageProbe(name, found.score, found.error, *costs))
+        x, y = table(stored[-1])
+        others = SCORES if classes else ()
         self.scores = {"probe": self.curve[-1].score, **{name: function("scores", name)(x, y) for name in others}}
         self.used, self.features = len(part), x
         tell("measured", backbone=self.backbone.id, score=self.scores["probe"], examples=len(part))
@@ -139,6 +152,14 @@ class Candidate:
             views=views(task), rows=self.speed.rows, suspects=self.suspects,
             source_distance=self.abroad and self.abroad[0],
         )  # fmt: skip
+
+
+def _side_by_side(probed: Callable[[Cut, Stored], Any], cuts: list[Cut], stored: list[Stored]) -> Iterator[Any]:
+    """The probes of all stages, in order, on as many cores as there are; where they are large one after the other:
+    together they would be several times as large as the widest."""
+    small = all(not data.ragged and 4 * len(data) * int(np.prod(data.store.shape)) < SMALL for data in stored)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(cores() if small else 1) as pool:
+        yield from pool.map(probed, cuts, stored)
 
 
 def _suspects(task: Task, part: Part, held: np.ndarray) -> tuple[Suspect, ...]:

@@ -25,6 +25,7 @@ class Prefix:
 
     def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
         self.chain, self.cut, self.form = chain, cut, form
+        self._ids: dict[str, str] = {}
         self._graphs: dict[tuple[str, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
 
     def __bool__(self) -> bool:
@@ -32,7 +33,14 @@ class Prefix:
         return self.cut is not None
 
     def ids(self) -> dict[str, str]:
-        """Content key of every stage's output up to the cut: its shape, weights, buffers, code, configuration, form."""
+        """Content key of every stage's output up to the cut: its shape, weights, buffers, code, configuration, form.
+
+        Read once: nothing before the cut learns while a prefix is used.
+        """
+        self._ids = self._ids or self._read()
+        return self._ids
+
+    def _read(self) -> dict[str, str]:
         network = self.chain.network
         name, seen, ids = key("prefix", torch.__version__, self.form), set[str](), {}
         parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
@@ -91,7 +99,7 @@ class Prefix:
             return reached(network, [cut.name for cut in cuts], inputs, kept)
 
     def _graph(self, names: tuple[str, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
-        """Those outputs from a compiled graph. Nothing before the cut learns while this prefix is used."""
+        """Those outputs from a compiled graph."""
         if names not in self._graphs:
             from graft.model.openvino import compiled
 
