@@ -15,7 +15,8 @@ ratio is of one round, shown as the median with the lowest and highest. CPU seco
 workers that it waits for, memory is the process's own largest resident set.
 
 graft's first row begins with an empty home, and reads, audits and measures before it chooses; `again` asks the same
-once more; `another seed` adapts anew on what is stored by then.
+once more; `another seed` adapts anew on what is stored by then. `plan given` is handed the first row's plan in an empty
+home: it chooses nothing, as the others do not.
 """
 
 import argparse
@@ -43,20 +44,24 @@ OURS = """
 import json, sys
 import graft
 from graft.adapt import logits
+from graft.core.codec import from_json, to_json
 from graft.meter import highest
 job = json.load(sys.stdin)
 task = graft.load(job["data"])
-budget = graft.Budget(seconds=600.0, firm=False)
-evidence = graft.rank(task, [job["backbone"]], budget)[0]
-plan = graft.plan(task, evidence, "linear_probe", budget)
-if job["learn"] != "head" or job["views"]:
-    stages = {"head": [], "stage": [f"stages[{len(evidence.stage_curve) - 1}:]"], "all": ["stages[0:]"]}
-    steps, views = job["epochs"] * -(-len(task.train) // 32), job["views"] or 1
-    phase = graft.Phase(("head", *stages[job["learn"]]), steps=steps, lr=5e-3, backbone_lr=0.02, views=views)
-    plan = graft.Plan(plan.backbone, task.head, "by hand", (phase,), plan.form)
+if "plan" in job:
+    plan = from_json(graft.Plan, job["plan"])
+else:
+    budget = graft.Budget(seconds=600.0, firm=False)
+    evidence = graft.rank(task, [job["backbone"]], budget)[0]
+    plan = graft.plan(task, evidence, "linear_probe", budget)
+    if job["learn"] != "head" or job["views"]:
+        stages = {"head": [], "stage": [f"stages[{len(evidence.stage_curve) - 1}:]"], "all": ["stages[0:]"]}
+        steps, views = job["epochs"] * -(-len(task.train) // 32), job["views"] or 1
+        phase = graft.Phase(("head", *stages[job["learn"]]), steps=steps, lr=5e-3, backbone_lr=0.02, views=views)
+        plan = graft.Plan(plan.backbone, task.head, "by hand", (phase,), plan.form)
 run = graft.adapt(task, plan, job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
-print(json.dumps({"answers": said.tolist(), "peak": highest()}))
+print(json.dumps({"answers": said.tolist(), "peak": highest(), "plan": to_json(plan)}))
 """
 PEERS = {
     "image": ("rival", "loop", "fabric", "trainer", "fastai", "keras"),
@@ -90,15 +95,17 @@ def empty() -> None:
             shutil.rmtree(home.home() / kind, ignore_errors=True)
 
 
-def ours(place: Path, job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """graft from an empty home, once more, and with another seed."""
+def ours(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """graft from an empty home, once more, with another seed, and from an empty home with its plan."""
     empty()
     command = [sys.executable, "-c", OURS]
-    return {
+    found = {
         "graft": measured(command, job),
         "graft, again": measured(command, job),
         "graft, another seed": measured(command, {**job, "seed": 1}),
     }
+    empty()
+    return {**found, "graft, plan given": measured(command, {**job, "plan": found["graft"]["plan"]})}
 
 
 def options(about: str | None) -> argparse.ArgumentParser:
@@ -138,7 +145,7 @@ def main() -> None:
         script = {"image": "peer_photos.py", "text": "peer_texts.py"}[task.modality]
         rounds = list[dict[str, dict[str, Any]]]()
         for number in range(args.rounds):
-            found = ours(place, own)
+            found = ours(own)
             for peer in peers:
                 found[peer] = measured([sys.executable, str(HERE / script)], {**job, "do": peer})
             rounds.append(found)
