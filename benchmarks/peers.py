@@ -63,6 +63,10 @@ run = graft.adapt(task, plan, job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
 print(json.dumps({"answers": said.tolist(), "peak": highest(), "plan": to_json(plan)}))
 """
+TITLES = {
+    "graft": "graft, choosing included", "rival": "features kept by hand", "loop": "torch alone",
+    "fabric": "Lightning Fabric", "trainer": "Hugging Face Trainer", "keras": "Keras 3", "setfit": "SetFit",
+}  # fmt: skip
 PEERS = {
     "image": ("rival", "loop", "fabric", "trainer", "fastai", "keras"),
     "text": ("rival", "sentence-transformers", "setfit", "trainer"),
@@ -173,7 +177,7 @@ def learned(task: Task, backbone: str, learn: str) -> list[str]:
 
 
 def drawn(table: dict[str, dict[str, Any]], place: Path) -> None:
-    """The seconds of each as multiples of graft's: logarithmic bars, with the lowest and highest round."""
+    """The seconds of each as multiples of graft's, with the lowest and highest round."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -184,12 +188,11 @@ def drawn(table: dict[str, dict[str, Any]], place: Path) -> None:
         axes = made.subplots()
         colours = ["#0072b2" if name.startswith("graft") else "#999999" for name, _ in rows]
         axes.barh(range(len(rows)), middle, xerr=[middle - low, high - middle], color=colours, capsize=3)
-        axes.set_yticks(range(len(rows)), [f"{name}, {100 * row['accuracy']:.1f} %" for name, row in rows])
-        axes.set_xscale("log")
+        titles = [f"{TITLES.get(name, name)}: {100 * row['accuracy']:.1f} %" for name, row in rows]
+        axes.set_yticks(range(len(rows)), titles)
         axes.set_xlabel("seconds, as a multiple of graft's first run (lowest, median and highest round)")
-        axes.xaxis.set_major_formatter("{x:g}")
         for at, value in enumerate(middle):
-            axes.text(high[at] * 1.06, at, f"{value:.2g}", va="center")
+            axes.text(high[at] + 0.02 * high.max(), at, f"{value:.2g}", va="center")
         axes.spines[["top", "right"]].set_visible(False)
         made.savefig(place, bbox_inches="tight", metadata={"Date": None} if place.suffix == ".svg" else None)
 
