@@ -87,6 +87,12 @@ def tiny_place(tiny_weights: list[Path], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
+def own_home(tiny_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A home that holds the tiny weights and nothing that another test computed."""
+    shutil.copytree(tiny_place / "weights", at_home(monkeypatch, tmp_path / "home") / "weights")
+
+
+@pytest.fixture
 def tiny_home(tiny_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The home that keeps the tiny backbones, shared by the tests of a session: what one computes, others find."""
     return at_home(monkeypatch, tiny_place)

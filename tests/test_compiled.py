@@ -1,7 +1,6 @@
 """A frozen prefix as a compiled graph: the same features, traced once, and only where a probe finds it worth while."""
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +14,6 @@ import graft
 import graft.model.openvino as compiled
 import graft.model.probes as probes
 import graft.speed as speed
-from conftest import at_home
 from graft.adapt import logits
 from graft.build import build, examples, find, form_here
 from graft.core import home
@@ -35,12 +33,6 @@ def chain(tiny_home):
 @pytest.fixture
 def x() -> dict[str, torch.Tensor]:
     return {"x": torch.randn(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
-
-
-@pytest.fixture
-def own_home(tiny_place, tmp_path, monkeypatch) -> None:
-    """A home with the tiny backbones whose graphs are its own."""
-    shutil.copytree(tiny_place / "weights", at_home(monkeypatch, tmp_path / "home") / "weights")
 
 
 @pytest.fixture

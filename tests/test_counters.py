@@ -15,7 +15,6 @@ from PIL import Image
 
 import graft
 from command import cli
-from conftest import at_home
 from graft.adapt import logits
 from graft.build import build, find
 from graft.core import home
@@ -26,17 +25,12 @@ from graft.learners.supervised import optimiser
 
 FAST = graft.Budget(seconds=8, firm=False)
 ONE = "tiny/shapes"
+pytestmark = pytest.mark.usefixtures("own_home")
 Moved = dict[str, int]
 HEAVY = {  # what only other jobs use: the compiler, other libraries of networks, formats, drawing, searching, serving
     "torch._dynamo", "torch._inductor", "sympy", "timm", "torchvision", "transformers", "sklearn", "pandas", "onnx",
     "onnxruntime", "onnxscript", "matplotlib", "optuna", "fastapi", "uvicorn", "xgboost", "lightgbm",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def own_home(tiny_place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A home that holds the tiny weights and nothing that another test computed."""
-    shutil.copytree(tiny_place / "weights", at_home(monkeypatch, tmp_path / "home") / "weights")
 
 
 @pytest.fixture
@@ -73,7 +67,7 @@ def volumes() -> int:
 
 
 def test_another_task_on_the_same_photos_computes_and_writes_nothing(
-    photos: Path, tmp_path: Path, moved: dict[str, int]
+    photos: Path, tmp_path: Path, moved: Moved
 ) -> None:
     first = graft.load(photos)
     before = Count.passes
@@ -102,9 +96,7 @@ def test_another_seed_computes_and_writes_nothing(photos: Path, moved: Moved) ->
     assert (Count.passes - before, moved["written"]) == (0, 0)
 
 
-def test_a_hundred_more_photos_are_a_hundred_passes_and_their_bytes(
-    photos: Path, tmp_path: Path, moved: dict[str, int]
-) -> None:
+def test_a_hundred_more_photos_are_a_hundred_passes_and_their_bytes(photos: Path, tmp_path: Path, moved: Moved) -> None:
     more = Path(shutil.copytree(photos, tmp_path / "more"))
     task = graft.load(more)
     before = Count.passes
