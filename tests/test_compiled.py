@@ -86,7 +86,7 @@ def test_what_ran_in_bfloat16_is_kept_in_half_of_the_bytes(chain, tiny_home, pho
         pytest.skip("this processor has no bfloat16 for OpenVINO")
     task = graft.load(photos)
     data, rows = examples(task, task.train, find("tiny/shapes")), np.arange(20)
-    form, cut = Form(runtime, "bfloat16"), chain.stages[1]
+    form, cut = Form(runtime, "bfloat16", batch=20), chain.stages[1]
     prefix, plain = chain.split(2, form)[0], 0 * rows
     stored, streamed = features(prefix, data), features(prefix, data, stored=False)
     kept = stored.map(stored.read(rows, plain))["h"]
@@ -125,8 +125,9 @@ def test_without_openvino_there_is_no_graph(chain, x, monkeypatch) -> None:
     [
         "from graft.formats.openvino import convert; convert(Path('net.onnx'), Path('model.xml'), [])",
         "from graft.model.openvino import compiled; import torch; "
+        "from graft.model.prefix import Asked; "
         "net = torch.nn.Sequential(torch.nn.Linear(4, 2)); x = {'input': torch.zeros(2, 4)}; "
-        "compiled(net, {'0': 'a'}, x, ['0'], 'float32')(x)",
+        "compiled(net, {'0': 'a'}, x, [Asked('0', -1, False)], 'float32')(x)",
     ],
 )
 def test_nobody_is_told_of_what_is_converted(use: str, tmp_path: Path, home: Path) -> None:

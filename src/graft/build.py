@@ -159,6 +159,6 @@ def build(
 
 
 def form_here(form: Form) -> Form:
-    """The form, on this machine's device and in a runtime that it has."""
+    """The form, on this machine's device; exact, where this machine has not its runtime."""
     there = form.runtime == "eager" or (device() == "cpu" and form.dtype in dtypes())
-    return replace(form, device=device(), runtime=form.runtime if there else "eager")
+    return replace(form, device=device()) if there else Form(device=device(), batch=form.batch)

@@ -76,14 +76,13 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
-            for members, outputs in prefix.batches(batch, list(every)):
+            for members, outputs in prefix.batches(batch, list(every), {name for name in vectors if vectors[name]}):
                 keys = [names[at[one]] for one in members]
                 for cut, write in zip(every, writers, strict=True):
                     h = outputs[cut.name]
-                    lengths = batch["length"][members] if ragged and cut.unit != "example" else None
-                    if vectors[cut.name]:
-                        h, lengths = pooled(h, cut.channels, lengths), None
-                    elif prefix.halved(cut):
+                    many = ragged and cut.unit != "example" and not vectors[cut.name]
+                    lengths = batch["length"][members] if many else None
+                    if prefix.halved(cut) and not vectors[cut.name]:
                         h = h.bfloat16().view(torch.uint16)
                     write(keys, h.numpy(), None if lengths is None else lengths.numpy())
                 Count.passes += len(members)

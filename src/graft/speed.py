@@ -3,6 +3,7 @@ is asked again, or was interrupted, must come to the same plan."""
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
@@ -17,10 +18,12 @@ from graft.core.nouns import Backbone, Form, Part, Task
 from graft.core.shelf import take
 from graft.data.dataset import Batch
 from graft.model.chain import Chain
-from graft.model.probes import choose_form, choose_graph, choose_training, saved_bytes, stage_seconds
+from graft.model.probes import choose_form, choose_graph, choose_training, rough, saved_bytes, stage_seconds
 
 PROBED, LEAST = 32, 4  # examples that are looked at, at most and at least
-WORTH = 20.0  # seconds of one pass over the data from which on a compiled graph, which takes two to five, may pay
+# Seconds of one pass over the data from which on a compiled graph, which takes two to five, may pay: where bfloat16 is
+# fast, and where it is not.
+WORTH, PLAIN = 8.0, 20.0
 WORK = 1e11  # floating-point operations of one pass over them, where that is fewer: about two seconds of a core
 
 
@@ -36,7 +39,7 @@ class Forward:
 
 @dataclass(frozen=True)
 class Graph:
-    """The form beside which a compiled graph stood, or that graph's; and its share of the first one's time."""
+    """A compiled graph's form, or the one beside which none stood; and its share of that one's time."""
 
     form: Form
     share: float
@@ -55,29 +58,41 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
     """The form that suits the backbone here, and what it takes in that form."""
     rows = take("modalities", task.modality).ROWS
     here, read = form_here(Form(batch=rows)), cache(partial(_read, task, backbone, chain, 0))
-    # The form holds for every task: features are stored under it.
+    # A form holds for every task: features are stored under it.
     name = key("form", graft.__version__, torch.__version__, platform.node(), backbone, here)
+
+    def measured(form: Form) -> Forward:
+        def measure() -> Forward:
+            inputs, _, prepare = read()
+            taken = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
+            rows = float(inputs["length"].float().mean()) if "length" in inputs else 1.0
+            return Forward(prepare, tuple(taken), tuple(int(rows * size) for size in saved_bytes(chain)), rows)
+
+        return home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
+
+    exact = measured(here)
+    if graph := _graph(task, chain, here, key(name, *_here(chain)), sum(exact.stages), read):
+        return graph.form, replace(exact, stages=tuple(graph.share * seconds for seconds in exact.stages))
     form = home.remember("form", name, Form, lambda: choose_form(chain, read()[0], here))
+    return form, exact if form == here else measured(form)
 
-    def measure() -> Forward:
-        inputs, _, prepare = read()
-        taken = stage_seconds(chain.split(len(chain.stages), form)[0], inputs)
-        rows = float(inputs["length"].float().mean()) if "length" in inputs else 1.0
-        return Forward(prepare, tuple(taken), tuple(int(rows * size) for size in saved_bytes(chain)), rows)
 
-    taken = home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
-    name = key(name, *_here(chain))
+def _graph(
+    task: Task, chain: Chain, here: Form, name: str, each: float, read: Callable[[], tuple[Batch, torch.Tensor, float]]
+) -> Graph | None:
+    """A compiled graph that suits the backbone here, where the data are worth a look at any.
+
+    Args:
+        each: wall seconds of an example without one.
+    """
+    if here.device != "cpu" or chain.lay(chain.example) is not None:
+        return None
     known = home.recall("graph", name, Graph)  # features of this backbone may be stored in that form by now
-    passing = (len(task.train) + len(task.val) + len(task.test)) * sum(taken.stages)
-    if here.device != "cpu" or chain.lay(chain.example) is not None or not (known or passing >= WORTH):
-        return form, taken
-
-    def compare() -> Graph:
-        made, share = choose_graph(chain, read()[0], form)
-        return Graph(made, share)
-
-    graph = known or home.remember("graph", name, Graph, compare)
-    return graph.form, replace(taken, stages=tuple(graph.share * seconds for seconds in taken.stages))
+    passing = (len(task.train) + len(task.val) + len(task.test)) * each
+    if not known and passing < (WORTH if rough(here.device) else PLAIN):
+        return None
+    found = known or home.remember("graph", name, Graph, lambda: Graph(*choose_graph(chain, read()[0], here)))
+    return found if found.form.runtime != "eager" else None
 
 
 def training(task: Task, backbone: Backbone, chain: Chain, pretrained: bool = True) -> Training:

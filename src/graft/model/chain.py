@@ -204,7 +204,7 @@ class Chain:
         """The output at every cut; what comes behind the last is not run, since others may be watching it."""
         plain = torch.autocast(inputs[self.main].device.type, enabled=False)  # of whichever batch it is the first
         with torch.no_grad(), evaluating(self.network), plain:
-            return reached(self.network, [cut.name for cut in self.cuts], inputs, detached)
+            return reached(self.network, [cut.name for cut in self.cuts], inputs, lambda _, output: detached(output))
 
 
 class Rest:

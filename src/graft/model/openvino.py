@@ -17,13 +17,14 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
+from graft.model.halves import in_two, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating
-from graft.model.prefix import Tensors, reached
+from graft.model.prefix import Asked, Tensors, reached
 
 MOST = 4_000_000_000  # bytes of graphs that are kept
 LEAST = 8  # rows that a stream has at least: with fewer it would read the weights more often than it is worth
-PRECISION = {"float32": "f32", "bfloat16": "bf16"}
+PRECISION = {"float32": "f32", "bfloat16x2": "bf16", "bfloat16": "bf16"}  # x2: weights in two numbers each
 
 
 @cache
@@ -33,18 +34,18 @@ def dtypes() -> tuple[str, ...]:
         able = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except (PlanError, RuntimeError):
         return ()
-    return ("float32", "bfloat16") if "BF16" in able else ("float32",)
+    return tuple(PRECISION) if "BF16" in able else ("float32",)
 
 
 def compiled(
-    network: nn.Module, ids: Mapping[str, str], inputs: Tensors, wanted: Sequence[str], dtype: str
+    network: nn.Module, ids: Mapping[str, str], inputs: Tensors, wanted: Sequence[Asked], dtype: str
 ) -> Callable[[Tensors], dict[str, torch.Tensor]]:
     """The function from inputs to the outputs of some stages.
 
     Args:
         ids: stage → content key of its output, all stages in order.
         inputs: an example of them, of the one batch size that the function will see.
-        wanted: names of the stages asked for, in order.
+        wanted: the stages asked for, in order.
 
     Raises:
         PlanError: OpenVINO is not installed, or cannot run this network.
@@ -55,9 +56,13 @@ def compiled(
     streams = max(count for count in range(1, max(1, min(threads, rows // LEAST)) + 1) if rows % count == 0)
     parts = [slice(at, at + rows // streams) for at in range(0, rows, rows // streams)]
     try:
-        whole = _read(package, network, ids, {name: value[parts[0]] for name, value in inputs.items()}, wanted[-1])
-        kept = [whole.output(name).get_node().input_value(0) for name in wanted]
+        whole = _read(package, network, ids, {name: value[parts[0]] for name, value in inputs.items()}, wanted[-1].name)
+        kept = [_given(whole.output(one.name).get_node().input_value(0), one) for one in wanted]
         part = package.Model(kept, whole.get_parameters())
+        if dtype != "float32":
+            whole_pixels(part)
+        if dtype == "bfloat16x2":
+            in_two(part)
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISION[dtype],
             "INFERENCE_NUM_THREADS": threads,
@@ -77,9 +82,20 @@ def compiled(
         for ask in asks:
             ask.wait()
         said = [[ask.get_output_tensor(at).data for ask in asks] for at in range(len(wanted))]
-        return {name: torch.from_numpy(np.concatenate(each)) for name, each in zip(wanted, said, strict=True)}
+        return {one.name: torch.from_numpy(np.concatenate(each)) for one, each in zip(wanted, said, strict=True)}
 
     return run
+
+
+def _given(output: Any, asked: Asked) -> Any:
+    """A stage's output, or the mean over its positions."""
+    count = len(output.get_partial_shape())
+    if not asked.pool or count < 3:
+        return output
+    from openvino import opset13 as ops
+
+    channels = count - 1 if asked.channels else 1
+    return ops.reduce_mean(output, np.array([at for at in range(1, count) if at != channels]), False).output(0)
 
 
 def _read(package: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
@@ -128,5 +144,5 @@ class _Captured(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The stages' outputs, in order."""
         fed = dict(zip(self.fed, inputs, strict=True))
-        found = reached(self.network, self.names, fed, lambda output: first(output).float())
+        found = reached(self.network, self.names, fed, lambda _, output: first(output).float())
         return tuple(found[name] for name in self.names)

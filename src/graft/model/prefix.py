@@ -1,8 +1,8 @@
 """Everything before a cut, as a pure function of one example at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from graft.core.keys import installed, key
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, first
-from graft.model.modes import content, evaluating, precision
+from graft.model.modes import content, evaluating, pooled, precision
 from graft.model.packing import gathered
 
 if TYPE_CHECKING:
@@ -20,13 +20,21 @@ Tensors = Mapping[str, torch.Tensor]
 T = TypeVar("T")
 
 
+class Asked(NamedTuple):
+    """A stage whose output is asked for: as it is, or of each row the mean over its positions."""
+
+    name: str
+    channels: int  # which dimension of a row they are: the mean is over the others
+    pool: bool
+
+
 class Prefix:
     """Everything before a cut, as a pure function of one example at a time."""
 
     def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
         self.chain, self.cut, self.form = chain, cut, form
         self._ids: dict[str, str] = {}
-        self._graphs: dict[tuple[str, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
+        self._graphs: dict[tuple[Asked, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
 
     def __bool__(self) -> bool:
         """Whether there is anything to run: full fine-tuning is the empty prefix."""
@@ -42,7 +50,8 @@ class Prefix:
 
     def _read(self) -> dict[str, str]:
         network = self.chain.network
-        name, seen, ids = key("prefix", torch.__version__, self.form), set[str](), {}
+        made = () if self.form.runtime == "eager" else (installed(self.form.runtime),)
+        name, seen, ids = key("prefix", torch.__version__, self.form, *made), set[str](), {}
         parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
         for stage in self.chain.stages:
             modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
@@ -82,30 +91,38 @@ class Prefix:
         are vectors, which take little as they are.
         """
         wide = (len(cut.shape) > 1 or cut.unit != "example") and cut.name != self.chain.stages[-1].name
-        return wide and self.form.dtype == "bfloat16"
+        return wide and self.form.dtype != "float32"
 
-    def capture(self, inputs: Tensors, cuts: list[Cut]) -> dict[str, torch.Tensor]:
-        """Outputs of several cuts (in order, none after this prefix's own) from one forward pass."""
+    def capture(self, inputs: Tensors, cuts: list[Cut], pool: Collection[str] = ()) -> dict[str, torch.Tensor]:
+        """Outputs of several cuts (in order, none after this prefix's own) from one forward pass.
+
+        Args:
+            pool: names of the cuts of which the mean over positions is asked for, which is less to hand over.
+        """
+        asked = {cut.name: Asked(cut.name, cut.channels, cut.name in pool) for cut in cuts}
         if self.form.runtime != "eager":
-            return self._graph(tuple(cut.name for cut in cuts), inputs)(inputs)
+            return self._graph(tuple(asked.values()), inputs)(inputs)
         network = self.chain.network
 
-        def kept(output: Any) -> torch.Tensor:
+        def kept(name: str, output: Any) -> torch.Tensor:
             """Cloned: a later layer may work in place on it."""
-            return first(output).float().clone(memory_format=torch.contiguous_format)
+            h = first(output).float()
+            if asked[name].pool and h.ndim > 2:
+                return pooled(h, asked[name].channels)
+            return h.clone(memory_format=torch.contiguous_format)
 
         # no_grad and not inference_mode, whose tensors could not be trained on.
         with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
-            return reached(network, [cut.name for cut in cuts], inputs, kept)
+            return reached(network, list(asked), inputs, kept)
 
-    def _graph(self, names: tuple[str, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
+    def _graph(self, asked: tuple[Asked, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
         """Those outputs from a compiled graph."""
-        if names not in self._graphs:
+        if asked not in self._graphs:
             from graft.model.openvino import compiled
 
             ids = Prefix(self.chain, self.chain.stages[-1], Form()).ids()
-            self._graphs[names] = compiled(self.chain.network, ids, inputs, names, self.form.dtype)
-        return self._graphs[names]
+            self._graphs[asked] = compiled(self.chain.network, ids, inputs, asked, self.form.dtype)
+        return self._graphs[asked]
 
     def run(self, inputs: Tensors, cuts: list[Cut] | None = None) -> dict[str, torch.Tensor]:
         """Outputs for any number of examples, in their order; see `batches`."""
@@ -118,22 +135,32 @@ class Prefix:
                 found[cut.name] |= zip(members, outputs[cut.name].split(rows), strict=True)
         return {name: torch.cat([rows[at] for at in sorted(rows)]) for name, rows in found.items()}
 
-    def batches(self, inputs: Tensors, cuts: list[Cut]) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
+    def batches(
+        self, inputs: Tensors, cuts: list[Cut], pool: Collection[str] = ()
+    ) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
         """Which examples, and their outputs, always computed `form.batch` rows at a time, what is missing filled up.
 
         At one fixed size a row's bits do not depend on the rows beside it; at varying sizes they do. Ragged examples
         come in the order that leaves little to fill up, and give their rows one behind the other, as many as they
         have, or one where the output is one vector an example.
+
+        Args:
+            pool: names of the cuts of which one vector an example is asked for: the mean over positions and rows.
         """
         for members, chunk in self._chunks(inputs):
             moved = {name: value.to(self.form.device) for name, value in chunk.items()}
-            lay, found = self.chain.lay(moved), self.capture(moved, cuts)
+            lay = self.chain.lay(moved)
+            found = self.capture(moved, cuts, () if lay else pool)
             outputs = {}
             for cut in cuts:
                 out = lay.taken(found[cut.name], cut.unit) if lay else found[cut.name]
-                rows = sum(lay.lengths[: len(members)]) if lay and cut.unit != "example" else len(members)
-                out = out[:rows].cpu()  # what fills up comes last
-                outputs[cut.name] = out.bfloat16().float() if self.halved(cut) else out  # stored or not, the same
+                lengths = lay.lengths[: len(members)] if lay and cut.unit != "example" else None
+                out = out[: sum(lengths) if lengths else len(members)].cpu()  # what fills up comes last
+                if cut.name not in pool:
+                    out = out.bfloat16().float() if self.halved(cut) else out  # stored or not, the same
+                elif lay:
+                    out = pooled(out, cut.channels, None if lengths is None else torch.tensor(lengths))
+                outputs[cut.name] = out
             yield members, outputs
 
     def _chunks(self, inputs: Tensors) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
@@ -158,13 +185,13 @@ class Prefix:
             yield members, {**chunk, "length": torch.tensor([*(lengths[one] for one in members), *blank])}
 
 
-def reached(network: nn.Module, names: Sequence[str], inputs: Tensors, kept: Callable[[Any], T]) -> dict[str, T]:
-    """What is kept of these modules' outputs, in the order of their calls; what comes behind the last is not run."""
+def reached(network: nn.Module, names: Sequence[str], inputs: Tensors, kept: Callable[[str, Any], T]) -> dict[str, T]:
+    """What is kept, by name, of these modules' outputs in call order; what follows the last is left out."""
     found: dict[str, T] = {}
 
     def keep(name: str) -> Callable[[Any, Any, Any], None]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
-            found[name] = kept(output)
+            found[name] = kept(name, output)
             if name == names[-1]:
                 raise Reached
 

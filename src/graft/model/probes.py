@@ -22,6 +22,7 @@ from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
 FASTER = 0.8  # another form must take at most this share of the time: less is within what timing can tell
+ENOUGH = 0.5  # of eager's time: a graph that takes less and is as faithful is taken without a look at finer ones
 ROUNDS = 4  # of a layer alone, of which the first one warms up
 TIMED = 16  # examples in a timing: as fast for each as a full batch, and over sooner
 FAITHFUL = 0.999  # least centred cosine between the two, at the first percentile of examples
@@ -123,34 +124,38 @@ def choose_form(chain: Chain, inputs: Tensors, form: Form) -> Form:
 def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> tuple[Form, float]:
     """OpenVINO's compiled graph if it runs the prefix clearly faster here and as faithfully; and its share of the time.
 
-    CPU seconds, taken in turn: they tell the two apart on a busy machine, too. The first round warms up; `form` itself,
-    of which a pass was timed before, is warm in the first.
+    The coarsest numbers come first, and where they are as faithful at half of the time nothing finer is tried. Else a
+    finer graph is left for a coarser one, as eager for a graph, only where that is clearly faster. CPU seconds: they
+    tell two apart on a busy machine, too. The first round warms up; `form` itself, of which a pass was timed before, is
+    warm in the first.
     """
-    if not openvino.dtypes():
-        return form, 1.0
     at = torch.arange(form.batch) % len(inputs[chain.main])
-    full = {name: value[at] for name, value in inputs.items()}
-    forms = [form, *(replace(form, runtime="openvino", dtype=dtype) for dtype in openvino.dtypes())]
-    prefixes = [chain.split(len(chain.stages), one)[0] for one in forms]
-    taken, found = np.full((rounds, len(forms)), np.inf), [dict[str, torch.Tensor]() for _ in forms]
+    full, last = {name: value[at] for name, value in inputs.items()}, len(chain.stages)
+
+    def timed(prefix: Prefix) -> tuple[dict[str, torch.Tensor], float]:
+        began = time.process_time()
+        return prefix.capture(full, chain.stages), time.process_time() - began
+
+    faithful, exact = list[tuple[Form, float]](), dict[str, torch.Tensor]()
     try:
-        for seconds in taken:
-            for one, prefix in enumerate(prefixes):
-                if found[0] and not one:
-                    continue
-                began = time.process_time()
-                found[one] = prefix.capture(full, chain.stages)
-                seconds[one] = time.process_time() - began
+        for dtype in reversed(openvino.dtypes()):
+            if not exact:
+                exact, eager = timed(chain.split(last, form)[0])
+                if form.dtype != "float32":
+                    exact = Prefix(chain, chain.stages[-1], Form()).capture(full, chain.stages)
+            graph = chain.split(last, replace(form, runtime="openvino", dtype=dtype))[0]
+            tries = [timed(graph) for _ in range(rounds)]
+            if min(centred_cosine(exact[name], said) for name, said in tries[0][0].items()) > FAITHFUL:
+                faithful.append((graph.form, min(seconds for _, seconds in tries) / eager))
+                if faithful[-1][1] < ENOUGH:
+                    break
     except PlanError as error:
         log.info("%s", error)
-        return form, 1.0
-    exact = found[0] if form.dtype == "float32" else Prefix(chain, chain.stages[-1], Form()).capture(full, chain.stages)
-    share, best = taken.min(0) / taken.min(0)[0], 0
-    for one, said in enumerate(found):
-        faithful = min(centred_cosine(exact[cut.name], said[cut.name]) for cut in chain.stages) > FAITHFUL
-        if one and faithful and share[one] < FASTER * share[best]:
-            best = one
-    return forms[best], float(share[best])
+    best = form, 1.0
+    for one, share in reversed(faithful):
+        if share < FASTER * best[1]:
+            best = one, share
+    return best
 
 
 def centred_cosine(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -1,0 +1,148 @@
+"""A compiled graph in bfloat16: what it is spared from rounding, and that nothing else becomes of it."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import graft.model.openvino as compiled
+import graft.model.probes as probes
+from graft.build import build, find
+from graft.core.nouns import Form
+from graft.model.halves import in_two, rounded, whole_pixels
+from graft.model.intel import openvino
+from graft.model.network import Affine
+from graft.model.probes import centred_cosine, choose_graph
+
+
+class Scaled(nn.Module):
+    """Photos brought to mean 0 and deviation 1, and a layer."""
+
+    def __init__(self, padding: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.last = nn.Conv2d(3, 8, 3, padding=padding, stride=2), nn.Linear(8, 4)
+        mean, deviation = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+        self.scale = Affine(1 / (255 * deviation), -mean / deviation)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        maps = self.layer(self.scale(x))
+        return self.last(maps.relu().movedim(1, -1))
+
+
+@pytest.fixture
+def pixels() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 3, 9, 9), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+def graph(network: nn.Module, x: torch.Tensor, place) -> object:
+    """As it is read from the home, where scale and shift have become one product and one sum."""
+    package = openvino()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch's own, of how it is traced
+        traced = torch.jit.trace(network.eval(), x)
+        model = package.convert_model(traced, example_input=x, input=[list(x.shape)])
+    package.save_model(model, place / "net.xml", compress_to_fp16=False)
+    return package.Core().read_model(place / "net.xml")
+
+
+def said(model: object, x: torch.Tensor, dtype: str = "f32") -> np.ndarray:
+    return openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": dtype})([x.numpy()])[0]
+
+
+def kinds(model) -> list[str]:
+    return [node.get_type_name() for node in model.get_ordered_ops()]
+
+
+def test_rounded_as_torch_rounds() -> None:
+    some = np.random.default_rng(0).standard_normal(10_000).astype(np.float32) * np.float32(3e4)
+    ties = (np.arange(-512, 512, dtype=np.float32) + 256.5) / 256  # half-way between two numbers of bfloat16
+    for values in (some, ties, np.array([0.0, -0.0, 1e-38, np.inf], np.float32)):
+        np.testing.assert_array_equal(rounded(values), torch.from_numpy(values).bfloat16().float().numpy())
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_pixels_reach_the_first_layer_whole(pixels, tmp_path, padding) -> None:
+    model = graph(Scaled(padding), pixels, tmp_path)
+    before = said(model, pixels)
+    assert "Multiply" in kinds(model)
+    whole_pixels(model)
+    assert "Multiply" not in kinds(model)
+    np.testing.assert_allclose(said(model, pixels), before, atol=1e-5)  # at the edges, too
+
+
+def test_what_no_scale_precedes_stays(pixels, tmp_path) -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(3, 8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x)
+
+    x = pixels.float()
+    model = graph(Bare(), x, tmp_path)
+    before, names = said(model, x), kinds(model)
+    whole_pixels(model)
+    assert kinds(model) == names
+    np.testing.assert_array_equal(said(model, x), before)
+
+
+def test_weights_in_two_are_the_weights(pixels, tmp_path) -> None:
+    model = graph(Scaled(1), pixels, tmp_path)
+    before = said(model, pixels)
+    in_two(model)
+    assert (kinds(model).count("Convolution"), kinds(model).count("MatMul")) == (2, 2)
+    np.testing.assert_allclose(said(model, pixels), before, atol=1e-5)
+    layers = [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
+    weights = [np.array(layer.input_value(1).get_node().data) for layer in layers]
+    exact = [bool((rounded(one) == one).all()) for one in weights]
+    assert sorted(exact) == [False, False, True, True]  # what bfloat16 holds, and what is left, of which it holds most
+    left = [one for one, whole in zip(weights, exact, strict=True) if not whole]
+    for one in left:
+        assert np.abs(rounded(one) - one).max() <= np.abs(one).max() / 256
+
+
+@pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
+def test_less_is_lost_in_bfloat16(pixels, tmp_path) -> None:
+    """Of pictures in one colour each, all pixels of which are rounded alike."""
+    colours = torch.randint(0, 256, (32, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    flat = colours.repeat(1, 1, 9, 9)
+    exact = torch.from_numpy(said(graph(Scaled(1), flat, tmp_path), flat).copy())
+    lost = []
+    for spare in ((), (whole_pixels,), (whole_pixels, in_two)):
+        model = graph(Scaled(1), flat, tmp_path)
+        for each in spare:
+            each(model)
+        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, flat, "bf16").copy())))
+    assert lost[0] > 2 * lost[1]
+    assert lost[1] > 1.2 * lost[2]
+
+
+def test_a_graph_gives_the_mean_over_positions_where_that_is_asked_for(tiny_home) -> None:
+    chain = build(find("tiny/shapes"), "classification", 3)[0]
+    x = {"x": torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
+    names = [cut.name for cut in chain.stages]
+    for form in (Form(batch=8), Form("openvino", batch=8)):
+        prefix = chain.split(len(chain.stages), form)[0]
+        maps, means = (prefix.capture(x, chain.stages, pool) for pool in ((), names))
+        for name in names:
+            plain = maps[name].flatten(2).mean(2) if maps[name].ndim > 2 else maps[name]
+            assert means[name].shape == plain.shape
+            torch.testing.assert_close(means[name], plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("enough", "tried"), [(1e9, 1), (0.0, 3)])
+def test_coarser_numbers_are_tried_first(tiny_home, monkeypatch, enough, tried) -> None:
+    chain = build(find("tiny/shapes"), "classification", 3)[0]
+    x = {"x": torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
+    made, whole = list[str](), compiled.compiled
+    monkeypatch.setattr(compiled, "dtypes", lambda: tuple(compiled.PRECISION))
+    monkeypatch.setattr(compiled, "compiled", lambda *args: (made.append(args[-1]), whole(*args))[1])
+    monkeypatch.setattr(probes, "FAITHFUL", 0.0)
+    monkeypatch.setattr(probes, "FASTER", 1e9)
+    monkeypatch.setattr(probes, "ENOUGH", enough)
+    choose_graph(chain, x, Form())
+    assert made == ["bfloat16", "bfloat16x2", "float32"][:tried]
