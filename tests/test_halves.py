@@ -1,4 +1,4 @@
-"""A compiled graph in bfloat16: what it is spared from rounding, and that nothing else becomes of it."""
+"""bfloat16: what a compiled graph is spared from rounding, what is rounded once, and that nothing else changes."""
 
 import warnings
 
@@ -11,9 +11,12 @@ import graft.model.openvino as compiled
 import graft.model.probes as probes
 from graft.build import build, find
 from graft.core.nouns import Form
+from graft.model.cuts import first
 from graft.model.halves import in_two, rounded, whole_pixels
 from graft.model.intel import openvino
+from graft.model.modes import evaluating, precision, roundable, standing_in
 from graft.model.network import Affine
+from graft.model.prefix import reached
 from graft.model.probes import centred_cosine, choose_graph
 
 
@@ -146,3 +149,39 @@ def test_coarser_numbers_are_tried_first(tiny_home, monkeypatch, enough, tried) 
     monkeypatch.setattr(probes, "ENOUGH", enough)
     choose_graph(chain, x, Form())
     assert made == ["bfloat16", "bfloat16x2", "float32"][:tried]
+
+
+@pytest.mark.parametrize("name", ["shapes", "phrases", "noise"])
+def test_weights_rounded_once_give_what_autocast_gives(tiny_home, name) -> None:
+    backbone = find(f"tiny/{name}")
+    chain = build(backbone, "classification", 3)[0]
+    prefix, kept = chain.split(len(chain.stages), Form(dtype="bfloat16"))[0], chain.network.state_dict()
+    before = {key: value.clone() for key, value in kept.items()}
+    cuts = [cut.name for cut in chain.stages]
+    found = prefix.capture(chain.example, chain.stages)
+    with torch.no_grad(), evaluating(chain.network), precision("bfloat16", "cpu"):
+        plain = reached(chain.network, cuts, chain.example, lambda _, output: first(output).float().clone())
+    assert all(torch.equal(found[cut], plain[cut]) for cut in cuts)
+    after = chain.network.state_dict()
+    assert all(torch.equal(after[key], value) and after[key].dtype == value.dtype for key, value in before.items())
+
+
+def test_weights_that_others_read_stay_as_they_are() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.first, self.last = nn.Embedding(5, 4), nn.Linear(4, 4), nn.Linear(4, 5, bias=False)
+            self.last.weight = self.words.weight
+            self.norm = nn.LayerNorm(4)
+
+    network = Tied()
+    assert {id(one) for one in roundable(network)} == {id(one) for one in network.first.parameters()}
+    own = network.first.weight.data
+
+    def fail() -> None:
+        with standing_in([(network.first.weight, own.bfloat16())]):
+            raise KeyError(network.first.weight.dtype)
+
+    with pytest.raises(KeyError, match="bfloat16"):
+        fail()
+    assert network.first.weight.data_ptr() == own.data_ptr()

@@ -1,11 +1,14 @@
 """Small facts about modules and tensors: norms, layout, content, pooling, eval mode, precision."""
 
 import contextlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+
+ROUNDED = (nn.Linear, nn.Conv1d, nn.Conv2d)  # and no classes made from them, which may reckon with their weights
 
 
 def is_norm(module: nn.Module) -> bool:
@@ -78,6 +81,27 @@ def learning(network: nn.Module) -> Iterator[list[nn.Parameter]]:
     finally:
         for p, state in zip(wanted, states, strict=True):
             p.requires_grad_(state)
+
+
+def roundable(network: nn.Module) -> list[nn.Parameter]:
+    """Weights that autocast rounds to bfloat16 whenever they are used: those of plain layers that share them with
+    nobody, since an embedding, say, reads its own as they are."""
+    owners = Counter(id(one) for module in network.modules() for one in module._parameters.values())
+    layers = [module for module in network.modules() if type(module) in ROUNDED]
+    return [one for layer in layers for one in layer.parameters(recurse=False) if owners[id(one)] == 1]
+
+
+@contextlib.contextmanager
+def standing_in(others: Sequence[tuple[nn.Parameter, torch.Tensor]]) -> Iterator[None]:
+    """Parameters with other values within the block."""
+    own = [parameter.data for parameter, _ in others]
+    try:
+        for parameter, other in others:
+            parameter.data = other
+        yield
+    finally:
+        for (parameter, _), value in zip(others, own, strict=True):
+            parameter.data = value
 
 
 def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:

@@ -10,7 +10,7 @@ from torch import nn
 from graft.core.keys import installed, key
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, first
-from graft.model.modes import content, evaluating, pooled, precision
+from graft.model.modes import content, evaluating, pooled, precision, roundable, standing_in
 from graft.model.packing import gathered
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Prefix:
     def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
         self.chain, self.cut, self.form = chain, cut, form
         self._ids: dict[str, str] = {}
+        self._coarse: list[tuple[nn.Parameter, torch.Tensor]] = []
         self._graphs: dict[tuple[Asked, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
 
     def __bool__(self) -> bool:
@@ -111,9 +112,16 @@ class Prefix:
                 return pooled(h, asked[name].channels)
             return h.clone(memory_format=torch.contiguous_format)
 
+        rounded, coarse = self._rounded(), precision(self.form.dtype, self.form.device)
         # no_grad and not inference_mode, whose tensors could not be trained on.
-        with torch.no_grad(), evaluating(network), precision(self.form.dtype, self.form.device):
+        with torch.no_grad(), evaluating(network), standing_in(rounded), coarse:
             return reached(network, list(asked), inputs, kept)
+
+    def _rounded(self) -> list[tuple[nn.Parameter, torch.Tensor]]:
+        """Weights in bfloat16, where it runs in that: autocast would round them anew for every batch."""
+        if self.form.dtype == "bfloat16" and not self._coarse:
+            self._coarse = [(one, one.data.bfloat16()) for one in roundable(self.chain.network)]
+        return self._coarse
 
     def _graph(self, asked: tuple[Asked, ...], inputs: Tensors) -> Callable[[Tensors], dict[str, torch.Tensor]]:
         """Those outputs from a compiled graph."""
