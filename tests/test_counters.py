@@ -163,6 +163,30 @@ print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)
     assert not HEAVY & set(loaded)
 
 
+def test_a_command_on_texts_loads_no_compiler_either(tmp_path: Path) -> None:
+    """transformers would load it, for clusters and compiled attention; nor does what it loads later miss anything."""
+    for number in range(24):
+        word = ("good", "bad")[number % 2]
+        (tmp_path / word).mkdir(exist_ok=True)
+        (tmp_path / word / f"{number}.txt").write_text(f"a {word} thing it was, number {number}")
+    code = """
+import json, sys
+from graft.cli import main
+status = main()
+loaded = sorted(sys.modules)
+from transformers import Trainer
+from transformers.utils import is_torch_distributed_available
+print(json.dumps([status, loaded, is_torch_distributed_available()]), file=sys.stderr)
+"""
+    words = ["rank", tmp_path, "--backbone", "tiny/phrases", "--budget", "8s", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True)
+    status, loaded, there = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0
+    assert "transformers.modeling_utils" in loaded
+    assert not {"torch._dynamo", "torch._inductor", "sympy", "torch.distributed.tensor"} & set(loaded)
+    assert there
+
+
 def test_an_unchanged_command_opens_no_network(photos: Path) -> None:
     words = ("adapt", photos, "--backbone", ONE, "--strategy", "linear_probe", "--json", "--quiet")
     first = cli(*words)

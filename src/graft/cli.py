@@ -16,12 +16,15 @@ from graft import asked, words
 from graft.arguments import ARTIFACT, parse
 from graft.core.errors import DataError, GraftError, PlanError
 from graft.given import noun
+from graft.model import lean
 
 STEPS = ("load", "rank", "plan", "search", "adapt", "verify", "export")  # whose result is a noun for the next
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    if argv is None:
+        lean.own()
     arguments = parse(argv)
     _report_progress(arguments)
     try:

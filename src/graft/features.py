@@ -58,8 +58,8 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     ids, aligned = prefix.ids(), getattr(data, "aligned", None) is not None
     asked, stages = {cut.name for cut in cuts}, prefix.chain.stages
     every = stages if views == 1 and not aligned and cuts[-1].name == stages[-1].name else cuts
-    vectors = {cut.name: not aligned and (pool or cut.name not in asked) for cut in every}
-    filled = [_store(prefix, ids[cut.name], cut, vectors[cut.name]) for cut in every]
+    vectors = {cut.name for cut in every if not aligned and (pool or cut.name not in asked)}
+    filled = [_store(prefix, ids[cut.name], cut, cut.name in vectors) for cut in every]
     stores = [store for store, cut in zip(filled, every, strict=True) if cut.name in asked]
     rows, which = (grid.ravel() for grid in np.meshgrid(np.arange(len(data)), np.arange(views), indexing="ij"))
     names = data.keys(rows, which)
@@ -76,13 +76,13 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
         for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
-            for members, outputs in prefix.batches(batch, list(every), {name for name in vectors if vectors[name]}):
+            for members, outputs in prefix.batches(batch, list(every), vectors):
                 keys = [names[at[one]] for one in members]
                 for cut, write in zip(every, writers, strict=True):
                     h = outputs[cut.name]
-                    many = ragged and cut.unit != "example" and not vectors[cut.name]
-                    lengths = batch["length"][members] if many else None
-                    if prefix.halved(cut) and not vectors[cut.name]:
+                    whole = cut.name not in vectors
+                    lengths = batch["length"][members] if whole and ragged and cut.unit != "example" else None
+                    if whole and prefix.halved(cut):
                         h = h.bfloat16().view(torch.uint16)
                     write(keys, h.numpy(), None if lengths is None else lengths.numpy())
                 Count.passes += len(members)
@@ -90,8 +90,8 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     if len(todo):
         home.evict(home.limit(), keep=frozenset(store.prefix for store in filled))
     beside = ("y",) if aligned else ()
-    whole = [not pool and ragged and cut.unit != "example" for cut in cuts]
-    return [Stored(data, store, many or aligned, beside) for store, many in zip(stores, whole, strict=True)]
+    by_row = [not pool and ragged and cut.unit != "example" for cut in cuts]
+    return [Stored(data, store, many or aligned, beside) for store, many in zip(stores, by_row, strict=True)]
 
 
 def _store(prefix: Prefix, name: str, cut: Cut, pool: bool) -> Store:

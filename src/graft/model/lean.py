@@ -1,15 +1,43 @@
-"""Imports without torch's compiler, which timm and torchvision load in passing: half of what importing them costs."""
+"""Imports without torch's compiler, which timm, torchvision and transformers load in passing: half of their cost."""
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from threading import RLock
 from types import ModuleType
 from typing import Any
 
-NAMES = ("torch._dynamo", "torch._dynamo.utils")
-ASKED = "is_compile_supported"  # what torchvision takes of it
+NAMES = ("torch._dynamo", "torch._dynamo.utils", "torch._dynamo._trace_wrapped_higher_order_op")
+CALLED = ("is_compile_supported", "TransformGetItemToIndex")  # what is taken of them and called later, if at all
+MARKS = ("assume_constant_result", "allow_in_graph")  # told to a compiler that is not there
+CLUSTER = ("is_torch_distributed_available", "is_torch_flex_attn_available")  # what transformers asks before loading it
+PARTS = ("transformers.generation.utils", "transformers.modeling_layers")  # what all its networks load
 _alone = RLock()
+_own = False
+
+
+def own() -> None:
+    """This process is graft's alone: nobody else in it asks a library for what it is not told to load."""
+    global _own
+    _own = True
+
+
+def transformers() -> None:
+    """In a process of graft's own, load what all networks of transformers load, without what it would load for clusters
+    and for compiled attention: the compiler comes with either. To be called before any of them is imported."""
+    if not _own or "WORLD_SIZE" in os.environ or "transformers.modeling_utils" in sys.modules:
+        return
+    utils = importlib.import_module("transformers.utils")
+    asked = [(place, name, getattr(place, name)) for place in (utils, utils.import_utils) for name in CLUSTER]
+    try:
+        for place, name, _ in asked:
+            setattr(place, name, lambda: False)
+        for part in PARTS:
+            lean(part)
+    finally:
+        for place, name, known in asked:
+            setattr(place, name, known)
 
 
 def lean(name: str) -> Any:
@@ -35,8 +63,10 @@ class _Later(ModuleType):
     __path__ = []  # a package  # noqa: RUF012
 
     def __getattr__(self, name: str) -> Any:
-        if name == ASKED:
-            return lambda device: getattr(_real(self.__name__), ASKED)(device)
+        if name in CALLED:
+            return lambda *args: getattr(_real(self.__name__), name)(*args)
+        if name in MARKS:
+            return lambda fn: fn
         if name.startswith("__"):
             raise AttributeError(name)
         return getattr(_real(self.__name__), name)

@@ -10,7 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from graft.model import tabular
+from graft.model import lean, tabular
 from graft.model.encoder import Encoder, try_packing
 from graft.model.waves import Residual
 
@@ -42,6 +42,7 @@ def cells(columns: int) -> nn.Module:
 
 def sentences(vocabulary: int, window: int, pooling: str) -> Encoder:
     """Three layers of a transformer: token ids of texts behind one another → (B, 48)."""
+    lean.transformers()
     from transformers import BertConfig, BertModel
 
     config = BertConfig(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.core.errors import BackboneError
+from graft.model import lean
 from graft.model.pickles import read
 
 State = dict[str, Tensor]
@@ -63,6 +64,7 @@ class Whisper(nn.Module):
     """
 
     def __init__(self, made: Any, frames: int = 0) -> None:
+        lean.transformers()
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         super().__init__()

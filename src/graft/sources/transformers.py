@@ -13,6 +13,7 @@ from graft.core.errors import BackboneError
 from graft.core.keys import file_sha256
 from graft.core.nouns import Backbone, Loading
 from graft.data import hub
+from graft.model import lean
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -131,6 +132,7 @@ def build(name: str, input: Mapping[str, Any] | None = None, config: Mapping[str
     Raises:
         BackboneError: the library has no such kind, or cannot build it from this configuration.
     """
+    lean.transformers()
     from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding
     from transformers.utils import logging
 
