@@ -90,7 +90,7 @@ def main() -> None:
         for name, one in forms.items():
             (low, middle, high), (gain, least, most) = one["time"], (100 * value for value in one["gain"])
             print(
-                f"{'>' if one['taken'] else ' '} {id:24} {name:18} time {middle:.2f} [{low:.2f}, {high:.2f}]  cosine "
+                f"{'>' if one['taken'] else ' '} {id:24} {name:20} time {middle:.2f} [{low:.2f}, {high:.2f}]  cosine "
                 f"{one['cosine']:.5f}  accuracy {100 * one['accuracy']:.1f} %, {gain:+.2f} [{least:+.2f}, {most:+.2f}]"
             )
     if args.out:

@@ -46,6 +46,8 @@ import graft
 from graft.adapt import logits
 from graft.core.codec import from_json, to_json
 from graft.meter import highest
+from graft.model.lean import own
+own()  # as the command `graft` does
 job = json.load(sys.stdin)
 task = graft.load(job["data"])
 if "plan" in job:
