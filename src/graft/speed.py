@@ -70,11 +70,12 @@ def forward(task: Task, backbone: Backbone, chain: Chain) -> tuple[Form, Forward
 
         return home.remember("forward", key(name, form, task.key, *_here(chain)), Forward, measure)
 
-    exact = measured(here)
-    if graph := _graph(task, chain, here, key(name, *_here(chain)), sum(exact.stages), read):
-        return graph.form, replace(exact, stages=tuple(graph.share * seconds for seconds in exact.stages))
+    if here.device == "cpu" and chain.lay(chain.example) is None:
+        exact = measured(here)
+        if graph := _graph(task, chain, here, key(name, *_here(chain)), sum(exact.stages), read):
+            return graph.form, replace(exact, stages=tuple(graph.share * seconds for seconds in exact.stages))
     form = home.remember("form", name, Form, lambda: choose_form(chain, read()[0], here))
-    return form, exact if form == here else measured(form)
+    return form, measured(form)
 
 
 def _graph(
@@ -85,8 +86,6 @@ def _graph(
     Args:
         each: wall seconds of an example without one.
     """
-    if here.device != "cpu" or chain.lay(chain.example) is not None:
-        return None
     known = home.recall("graph", name, Graph)  # features of this backbone may be stored in that form by now
     passing = (len(task.train) + len(task.val) + len(task.test)) * each
     if not known and passing < (WORTH if rough(here.device) else PLAIN):

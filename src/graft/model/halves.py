@@ -8,6 +8,7 @@ be the sum of two numbers of bfloat16, which keeps 16 bits of it and doubles the
 from typing import Any
 
 import numpy as np
+import torch
 
 LAYERS = {"Convolution": "convolution", "GroupConvolution": "group_convolution", "MatMul": "matmul"}
 ALIKE = ("strides", "pads_begin", "pads_end", "dilations", "auto_pad")
@@ -50,15 +51,18 @@ def in_two(model: Any) -> None:
         names = ("transpose_a", "transpose_b") if layer.get_type_name() == "MatMul" else ALIKE
         made = getattr(ops, LAYERS[layer.get_type_name()])
         rest = made(layer.input_value(0), _constant(weights - near), *(like[name] for name in names))
-        _replace(layer, lambda out, rest=rest: ops.add(out, rest))
+        takers = list(layer.output(0).get_target_inputs())
+        whole = ops.add(layer.output(0), rest)
+        for taker in takers:
+            taker.replace_source_output(whole.output(0))
         layer.input(1).replace_source_output(_constant(near).output(0))
     model.validate_nodes_and_infer_types()
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
     """The nearest numbers of bfloat16, of two as near the even one, as float32."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    return ((bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)).view(np.float32)
+    near: np.ndarray = torch.tensor(values).bfloat16().float().numpy()
+    return near
 
 
 def _weights(layer: Any) -> np.ndarray | None:
@@ -90,11 +94,3 @@ def _constant(values: np.ndarray) -> Any:
     from openvino import opset13 as ops
 
     return ops.constant(np.ascontiguousarray(values, np.float32))
-
-
-def _replace(layer: Any, instead: Any) -> None:
-    """Give what a layer gives to something else, and that to all who took it from the layer."""
-    takers = list(layer.output(0).get_target_inputs())
-    made = instead(layer.output(0))
-    for taker in takers:
-        taker.replace_source_output(made.output(0))

@@ -126,9 +126,12 @@ def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> 
 
     The coarsest numbers come first, and where they are as faithful at half of the time nothing finer is tried. Else a
     finer graph is left for a coarser one, as eager for a graph, only where that is clearly faster. CPU seconds: they
-    tell two apart on a busy machine, too. The first round warms up; `form` itself, of which a pass was timed before, is
-    warm in the first.
+    tell two apart on a busy machine, too. The first round warms up; `form` itself (eager, in float32), of which a pass
+    was timed before, is warm in the first.
     """
+    dtypes = openvino.dtypes()
+    if not dtypes:
+        return form, 1.0
     at = torch.arange(form.batch) % len(inputs[chain.main])
     full, last = {name: value[at] for name, value in inputs.items()}, len(chain.stages)
 
@@ -136,13 +139,9 @@ def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> 
         began = time.process_time()
         return prefix.capture(full, chain.stages), time.process_time() - began
 
-    faithful, exact = list[tuple[Form, float]](), dict[str, torch.Tensor]()
+    faithful, (exact, eager) = list[tuple[Form, float]](), timed(chain.split(last, form)[0])
     try:
-        for dtype in reversed(openvino.dtypes()):
-            if not exact:
-                exact, eager = timed(chain.split(last, form)[0])
-                if form.dtype != "float32":
-                    exact = Prefix(chain, chain.stages[-1], Form()).capture(full, chain.stages)
+        for dtype in reversed(dtypes):
             graph = chain.split(last, replace(form, runtime="openvino", dtype=dtype))[0]
             tries = [timed(graph) for _ in range(rounds)]
             if min(centred_cosine(exact[name], said) for name, said in tries[0][0].items()) > FAITHFUL:
