@@ -22,7 +22,6 @@ from graft.core.nouns import Phase
 from graft.data.store import Store
 from graft.features import Count
 from graft.learners.supervised import optimiser
-from graft.model import probes
 
 FAST = graft.Budget(seconds=8, firm=False)
 ONE = "tiny/shapes"
@@ -32,13 +31,6 @@ HEAVY = {  # what only other jobs use: the compiler, other libraries of networks
     "torch._dynamo", "torch._inductor", "sympy", "timm", "torchvision", "transformers", "sklearn", "pandas", "onnx",
     "onnxruntime", "onnxscript", "matplotlib", "optuna", "fastapi", "uvicorn", "xgboost", "lightgbm",
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No bfloat16, whatever a timing of so small a network says: beside it, test photos are answered in float32, and
-    one that another split puts elsewhere is computed in both."""
-    monkeypatch.setattr(probes, "rough", lambda device: False)
 
 
 @pytest.fixture

@@ -104,18 +104,18 @@ def belongs(task: Task, run: Run) -> None:
         )
 
 
-def logits(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """What a finished run answers for a part, in float32 (n, outputs), and the targets beside it; `on` as below."""
-    return predict(*reopened(task, run, part, on))
+def logits(task: Task, run: Run, part: Part, ships: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """What a finished run answers (n, outputs) in the form in which it learned, or as it ships; and the targets."""
+    return predict(*reopened(task, run, part, ships))
 
 
-def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[Rest, Dataset]:
-    """The rest of a finished run's network and a part as it is fed it, on a device: by default this machine's."""
+def reopened(task: Task, run: Run, part: Part, ships: bool = False) -> tuple[Rest, Dataset]:
+    """The rest of a finished run's network, and a part as it is fed it; `ships`: in float32 on the CPU."""
+    on = "cpu" if ships else None
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
     first = min(boundary(p.train, len(chain.stages)) for p in run.kept)
-    plain = replace(run.plan.form, dtype="float32")
-    form = replace(plain, device=on) if on else form_here(plain)
+    form = replace(run.plan.form, dtype="float32", device="cpu") if ships else form_here(run.plan.form)
     prefix, rest = chain.split(first if run.plan.pretrained else 0, form)
     return rest, features(prefix, examples(task, part, run.plan.backbone, run.seed))
 

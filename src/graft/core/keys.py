@@ -3,7 +3,7 @@
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,24 @@ from graft.core.codec import to_json
 
 def key(*parts: Any) -> str:
     """32 hexadecimal digits (128 bits of BLAKE2b) that name these values: nouns, strings, numbers, bytes, nested."""
-    return hashlib.blake2b(_framed(parts), digest_size=16).hexdigest()
+    digest = hashlib.blake2b(digest_size=16)
+    for data in _framed(parts):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def keys(firsts: Iterable[str], *rest: Any) -> list[bytes]:
     """The 16 bytes of `key(first, *rest)` for each of many: what they share is written once."""
-    shared = _framed(rest)
-    return [hashlib.blake2b(_framed((first,)) + shared, digest_size=16).digest() for first in firsts]
+    shared = tuple(_framed(rest))
+    return [hashlib.blake2b(b"".join((*_framed((first,)), *shared)), digest_size=16).digest() for first in firsts]
 
 
-def _framed(parts: Iterable[Any]) -> bytes:
+def _framed(parts: Iterable[Any]) -> Iterator[bytes | memoryview]:
     """The parts' bytes, each behind its length."""
-    found = (part if isinstance(part, bytes) else to_json(part).encode("utf-8", "surrogatepass") for part in parts)
-    return b"".join(len(data).to_bytes(8, "little") + data for data in found)
+    for part in parts:
+        data = part if isinstance(part, bytes | memoryview) else to_json(part).encode("utf-8", "surrogatepass")
+        yield len(data).to_bytes(8, "little")
+        yield data
 
 
 def content_id(data: bytes) -> str:

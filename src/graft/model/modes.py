@@ -30,9 +30,9 @@ def laid(tensor: torch.Tensor, order: list[int]) -> torch.Tensor:
     return tensor.permute(0, *order).contiguous().permute(back)
 
 
-def content(tensor: torch.Tensor) -> bytes:
+def content(tensor: torch.Tensor) -> memoryview:
     """The bytes of a tensor's values, the same in any layout and on any device."""
-    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes()
+    return tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data
 
 
 def detached(output: Any) -> Any:

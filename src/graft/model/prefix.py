@@ -34,6 +34,7 @@ class Prefix:
     def __init__(self, chain: "Chain", cut: Cut | None, form: Form) -> None:
         self.chain, self.cut, self.form = chain, cut, form
         self._ids: dict[str, str] = {}
+        self._marks: list[str] = []  # of each stage up to the cut
         self._coarse: list[tuple[nn.Parameter, torch.Tensor]] = []
         self._graphs: dict[tuple[Asked, ...], Callable[[Tensors], dict[str, torch.Tensor]]] = {}
 
@@ -46,34 +47,42 @@ class Prefix:
 
         Read once: nothing before the cut learns while a prefix is used.
         """
-        self._ids = self._ids or self._read()
+        if not self._ids:
+            names = [stage.name for stage in self.chain.stages]
+            self._marks = self._read(0, names.index(self.cut.name) + 1 if self.cut else len(names))
+            self._ids = self._named(self.form, self._marks)
         return self._ids
 
-    def _read(self) -> dict[str, str]:
-        network = self.chain.network
-        made = () if self.form.runtime == "eager" else (installed(self.form.runtime),)
-        name, seen, ids = key("prefix", torch.__version__, self.form, *made), set[str](), {}
+    def _named(self, form: Form, marks: Sequence[str]) -> dict[str, str]:
+        made = () if form.runtime == "eager" else (installed(form.runtime),)
+        name, ids = key("prefix", torch.__version__, form, *made), {}
+        for stage, mark in zip(self.chain.stages, marks, strict=False):
+            ids[stage.name] = name = key(name, mark)
+        return ids
+
+    def _read(self, start: int, stop: int) -> list[str]:
+        """Of each of these stages a key of what it holds that none before it does."""
+        network, seen, marks = self.chain.network, set[str](), list[str]()
         parameters, buffers = dict(network.named_parameters()), dict(network.named_buffers())
-        for stage in self.chain.stages:
+        for at, stage in enumerate(self.chain.stages[:stop]):
             modules = {n: network.get_submodule(n) for n in sorted(stage.modules)}
-            packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
-            configs = {id(c): c for m in modules.values() if (c := getattr(m, "config", None)) is not None}
             state: dict[str, torch.Tensor] = {n: parameters[n] for n in stage.parameters if n in parameters}
             state |= {n: b for n, b in buffers.items() if n.rpartition(".")[0] in modules}
             fresh = sorted(state.keys() - seen)
             seen |= state.keys()
-            name = key(
-                name,
+            if at < start:
+                continue
+            packages = sorted({type(m).__module__.split(".")[0] for m in modules.values()})
+            configs = {id(c): c for m in modules.values() if (c := getattr(m, "config", None)) is not None}
+            mark = key(
                 stage.shape,  # which depends on how long a window is, where no weight does
                 [installed(package) for package in packages],
                 [(n, type(m).__qualname__, m.extra_repr()) for n, m in modules.items()],
                 [str(config) for config in configs.values()],  # heads, epsilons: what no tensor shows
                 *(part for n in fresh for part in (n, content(state[n]))),
             )
-            ids[stage.name] = name
-            if self.cut and stage.name == self.cut.name:
-                break
-        return ids
+            marks.append(mark)
+        return marks
 
     @property
     def id(self) -> str:
@@ -128,7 +137,9 @@ class Prefix:
         if asked not in self._graphs:
             from graft.model.openvino import compiled
 
-            ids = Prefix(self.chain, self.chain.stages[-1], Form()).ids()
+            self.ids()
+            rest = self._read(len(self._marks), len(self.chain.stages))  # which may have learned since
+            ids = self._named(Form(), [*self._marks, *rest])
             self._graphs[asked] = compiled(self.chain.network, ids, inputs, asked, self.form.dtype)
         return self._graphs[asked]
 
@@ -176,9 +187,9 @@ class Prefix:
         size = self.form.batch
         if "length" not in inputs:
             for start in range(0, total := len(inputs[self.chain.main]), size):
-                at = torch.arange(start, start + size).clamp(max=total - 1)
-                members = list(range(start, min(start + size, total)))
-                yield members, {name: value[at.to(value.device)] for name, value in inputs.items()}
+                members, short = list(range(start, min(start + size, total))), max(0, start + size - total)
+                rows = [*members, *[total - 1] * short] if short else slice(start, start + size)  # which copies nothing
+                yield members, {name: value[rows] for name, value in inputs.items()}
             return
         lengths = inputs["length"].tolist()
         starts = [0, *accumulate(lengths)]
