@@ -161,7 +161,9 @@ def keras(job: dict[str, Any]) -> Answers:
 if __name__ == "__main__":
     job = json.load(sys.stdin)
     do = {"rival": rival, "loop": loop, "fabric": fabric, "trainer": trainer, "fastai": fastai, "keras": keras}
-    said = do[job["do"]](job)
+    name, _, dtype = job["do"].partition(", ")
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+        said = do[name](job)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = 1024 * int(status["VmHWM"].split()[0])  # wait4 would tell the starting process's, where that is larger
     print(json.dumps({"answers": np.asarray(said).tolist(), "peak": peak}))

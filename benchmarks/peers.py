@@ -7,7 +7,8 @@
     python benchmarks/peers.py photos/ --views 4
 
 Every contender is a fresh process that reads the examples, trains a head for some epochs and answers the test part;
-`peer_photos.py` and `peer_texts.py` hold the others'. Of a head on plain examples graft and the rival, which keeps
+`peer_photos.py` and `peer_texts.py` hold the others', in float32 and, where the processor has it, two of them in a
+bfloat16 that nobody has checked. Of a head on plain examples graft and the rival, which keeps
 features in an array, find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all`
 everything; with `--views K` photos are cropped and flipped, by the others anew in every epoch, by graft K times, which
 it keeps. Weights are fetched beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each
@@ -38,6 +39,7 @@ from graft.build import build, find
 from graft.core import home
 from graft.core.nouns import Task
 from graft.core.shelf import take
+from graft.model.probes import rough
 
 HERE = Path(__file__).parent
 OURS = """
@@ -59,7 +61,8 @@ else:
     if job["learn"] != "head" or job["views"]:
         stages = {"head": [], "stage": [f"stages[{len(evidence.stage_curve) - 1}:]"], "all": ["stages[0:]"]}
         steps, views = job["epochs"] * -(-len(task.train) // 32), job["views"] or 1
-        phase = graft.Phase(("head", *stages[job["learn"]]), steps=steps, lr=5e-3, backbone_lr=0.02, views=views)
+        more = {"views": views, "dtype": evidence.train_dtype}
+        phase = graft.Phase(("head", *stages[job["learn"]]), steps=steps, lr=5e-3, backbone_lr=0.02, **more)
         plan = graft.Plan(plan.backbone, task.head, "by hand", (phase,), plan.form)
 run = graft.adapt(task, plan, job["seed"])
 said = logits(task, run, task.test.open("benchmark"))[0].argmax(1)
@@ -67,10 +70,11 @@ print(json.dumps({"answers": said.tolist(), "peak": highest(), "plan": to_json(p
 """
 TITLES = {
     "graft": "graft, choosing included", "rival": "features kept by hand", "loop": "torch alone",
+    "rival, bfloat16": "features kept by hand, bfloat16", "loop, bfloat16": "torch alone, bfloat16",
     "fabric": "Lightning Fabric", "trainer": "Hugging Face Trainer", "keras": "Keras 3", "setfit": "SetFit",
 }  # fmt: skip
 PEERS = {
-    "image": ("rival", "loop", "fabric", "trainer", "fastai", "keras"),
+    "image": ("rival", "rival, bfloat16", "loop", "loop, bfloat16", "fabric", "trainer", "fastai", "keras"),
     "text": ("rival", "sentence-transformers", "setfit", "trainer"),
 }
 
@@ -147,7 +151,11 @@ def main() -> None:
         own = {"data": args.data, "backbone": args.backbone, "seed": 0}
         own |= {"learn": args.learn, "views": args.views, "epochs": args.epochs}
         tuned = args.learn != "head" or args.views > 0
-        peers = args.peers or [peer for peer in PEERS[task.modality] if peer != "rival" or not tuned]
+        peers = args.peers or [
+            peer
+            for peer in PEERS[task.modality]
+            if not (tuned and peer.startswith("rival")) and (rough("cpu") or "bfloat16" not in peer)
+        ]
         script = {"image": "peer_photos.py", "text": "peer_texts.py"}[task.modality]
         rounds = list[dict[str, dict[str, Any]]]()
         for number in range(args.rounds):

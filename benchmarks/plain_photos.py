@@ -70,8 +70,8 @@ def loader(job: dict[str, Any], part: str, training: bool) -> DataLoader[Any]:
 @torch.no_grad()
 def outputs(model: nn.Module, batches: DataLoader[Any]) -> np.ndarray:
     """What the model answers for every photo."""
-    model.eval()
-    return torch.cat([model(x) for x, _ in batches]).numpy()
+    model.eval().to(memory_format=torch.channels_last)
+    return torch.cat([model(x.to(memory_format=torch.channels_last)) for x, _ in batches]).float().numpy()
 
 
 def probe(job: dict[str, Any]) -> tuple[np.ndarray, str]:
@@ -92,7 +92,7 @@ def probe(job: dict[str, Any]) -> tuple[np.ndarray, str]:
 def finetune(job: dict[str, Any]) -> tuple[np.ndarray, str]:
     """Every weight learns: AdamW, cosine, the epoch that is best on validation."""
     torch.manual_seed(job["seed"])
-    model = network(job, job["classes"])
+    model = network(job, job["classes"]).to(memory_format=torch.channels_last)
     engine = torch.optim.AdamW(model.parameters(), lr=job["lr"], weight_decay=0.05)
     train, val, test = loader(job, "train", True), loader(job, "val", False), loader(job, "test", False)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(engine, job["epochs"] * len(train))
@@ -101,7 +101,7 @@ def finetune(job: dict[str, Any]) -> tuple[np.ndarray, str]:
         model.train()
         for x, y in train:
             engine.zero_grad()
-            nn.functional.cross_entropy(model(x), y).backward()
+            nn.functional.cross_entropy(model(x.to(memory_format=torch.channels_last)), y).backward()
             engine.step()
             schedule.step()
         score = float((outputs(model, val).argmax(1) == np.asarray(job["val"]["targets"])).mean())

@@ -295,7 +295,7 @@ def test_tags_step_by_step(weights_home, tagged, tmp_path, capsys) -> None:
     dots = gathered(task, kept, from_dict(Report, shipped), examples=False).exhibits.dots
     assert len(dots) == sum(map(len, (*test.targets, *task.val.targets)))  # a dot for every word
     assert {dot.truth for dot in dots} == {tag for part in (test, task.val) for tags in part.targets for tag in tags}
-    spoken, y = logits(task, kept, task.val)
+    spoken, y = logits(task, kept, task.val, on="cpu")
     best = spoken[y[:, 0] >= 0].argmax(1)
     tags = [one["tag"] for item in task.val.items for one in by_item[item]["tags"]]
     assert [task.outputs[at] for at in best] == tags

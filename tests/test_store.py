@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -358,6 +359,34 @@ def test_evicted_while_open_rows_stay_readable_and_writing_starts_afresh(home: P
         assert same(store.rows(mixed), content(mixed))
         assert same(reader.rows(mixed), content(mixed))
         assert check_all("p", 300) == 100  # only what was written since is kept
+
+
+def test_many_rows_in_the_file_s_order_take_no_memory_and_are_the_reader_s_own(home: Path) -> None:
+    keys = [key(i) for i in range(200)]
+    tokens = np.random.default_rng(0).random((200, 50_000), np.float32)  # 40 MB
+    with open_store("wide", "float32", (50_000,)) as store:
+        store.write(keys[:150], tokens[:150])
+        store.write(keys[150:], tokens[150:])
+        tracemalloc.start()
+        rows, part = store.rows(keys), store.rows(keys[7:190])
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        tracemalloc.stop()
+        assert same(rows, tokens)
+        assert same(part, tokens[7:190])
+        rows[:] = 0
+        assert not rows.any()
+        assert same(store.rows(keys), tokens)
+        assert same(store.rows(keys[::-1]), tokens[::-1])
+        os.utime(store.place, (0, 0))
+        assert evict(0) > tokens.nbytes
+    assert same(part, tokens[7:190])
+    with open_store("ragged", "float32", SHAPE) as store:
+        lengths = np.random.default_rng(1).integers(0, 600, 200)
+        long = np.random.default_rng(2).random((int(lengths.sum()), *SHAPE), np.float32)
+        store.write(keys, long, lengths)
+        found, counts = store.ragged(keys[3:])
+        assert same(found, long[lengths[:3].sum() :])
+        assert counts.tolist() == lengths[3:].tolist()
 
 
 WRITE_AND_VERIFY = """

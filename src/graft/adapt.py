@@ -104,19 +104,20 @@ def belongs(task: Task, run: Run) -> None:
         )
 
 
-def logits(task: Task, run: Run, part: Part, ships: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """What a finished run answers (n, outputs) in the form in which it learned, or as it ships; and the targets."""
-    return predict(*reopened(task, run, part, ships))
+def logits(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What a finished run answers for a part (n, outputs), on a device (by default this machine's), and the targets."""
+    return predict(*reopened(task, run, part, on))
 
 
-def reopened(task: Task, run: Run, part: Part, ships: bool = False) -> tuple[Rest, Dataset]:
-    """The rest of a finished run's network, and a part as it is fed it; `ships`: in float32 on the CPU."""
-    on = "cpu" if ships else None
+def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[Rest, Dataset]:
+    """The rest of a finished run's network and a part as it is fed it: what it has seen in its form, which is there;
+    other examples in float32, as it ships."""
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
     first = min(boundary(p.train, len(chain.stages)) for p in run.kept)
-    form = replace(run.plan.form, dtype="float32", device="cpu") if ships else form_here(run.plan.form)
-    prefix, rest = chain.split(first if run.plan.pretrained else 0, form)
+    seen = not on and {*task.train.ids, *task.val.ids}.issuperset(part.ids)
+    form = run.plan.form if seen else replace(run.plan.form, dtype="float32")
+    prefix, rest = chain.split(first if run.plan.pretrained else 0, replace(form, device=on) if on else form_here(form))
     return rest, features(prefix, examples(task, part, run.plan.backbone, run.seed))
 
 
@@ -130,10 +131,9 @@ def _adapt(task: Task, plan: Plan, seed: int, name: str, place: Path, watch: Cal
     chain, loading = build(plan.backbone, plan.head, len(task.outputs), seed, pretrained=plan.pretrained)
     check(plan, chain)
     raw_train, raw_val = (examples(task, part, plan.backbone, seed) for part in (task.train, task.val))
-    raw_target = target_examples(task, plan, seed)
+    raw_target, head = target_examples(task, plan, seed), take("heads", task.head)
     if not saved:
         settle(chain, plan, raw_train, seed)
-    head = take("heads", task.head)
     head.start(chain.network.head, raw_train.targets)
     history, untrained = list(at.history), set(at.untrained)
     say("%s on %s, seed %d", plan.strategy, plan.backbone.id, seed)

@@ -22,15 +22,15 @@ FEW = 10  # answers of which are told how many are right, not which share
 SEED = 0  # of the choice of those that are remembered
 
 
-def said(task: Task, row: Row, part: Part, ships: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """What the model of a row answers for a part, and the targets beside it; `ships`: as an artifact computes it.
+def said(task: Task, row: Row, part: Part, on: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What the model of a row answers for a part, and the targets beside it.
 
     Raises:
         PlanError: it is no longer in the home.
     """
     if row.name not in names("baselines"):
         if run := finished(row.run):
-            return logits(task, run, part, ships)
+            return logits(task, run, part, on)
         raise PlanError(f"The run {row.run} is no longer in the home. Run `graft adapt` again.")
     state, method = load_file(home.folder("runs", row.run) / "weights.safetensors"), take("baselines", row.name)
     return answered(take("heads", task.head), task, part, method.predict(state, described(row.name, task, part)))

@@ -104,9 +104,11 @@ def _probe(task: Task, run: Run, part: Part) -> Learner:
     head, count, backbone = take("heads", task.head), len(task.outputs), run.plan.backbone
     chain, _ = build(backbone, task.head, count, run.seed)
     chain.freeze(("head",))
-    prefix = chain.split(form=form_here(run.plan.form))[0]
+    learned, plain = run.plan.form, replace(run.plan.form, dtype="float32")  # as adapt learns, and as it is judged
+    parts = ((task.train, learned), (task.val, learned), (part, plain))
     (x, y), val, test = (
-        table(features(prefix, examples(task, one, backbone, run.seed))) for one in (task.train, task.val, part)
+        table(features(chain.split(form=form_here(form))[0], examples(task, one, backbone, run.seed)))
+        for one, form in parts
     )
     whose = kept_apart(task.train, task.val)
 

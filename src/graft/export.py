@@ -25,7 +25,7 @@ from graft.core.shelf import names, take
 from graft.forms import bounded, chosen, judged, written
 from graft.groups import groups, named
 from graft.known import remember, spanned
-from graft.parity import expected, faithful, measured, proven
+from graft.parity import expected, faithful, proven
 
 log = logging.getLogger("graft")
 
@@ -149,15 +149,11 @@ def prove(task: Task, row: Row, card: Card, draft: Path) -> None:
         ExportMismatch: one that is to be exact computes something else.
     """
     keep(card, draft)
-    right = expected(task, row)
-    card["proof"] = proven(draft, right, torch="baseline" not in card)
+    card["proof"] = proven(draft, expected(task, row), torch="baseline" not in card)
     bounds = {name: bound for name in card["formats"] if (bound := bounded(name))}
     card["parity"] = faithful(card["proof"], list(bounds))
     for name, bound in bounds.items():
         _judge(task, row, card, draft, name, bound)
-    if (run := finished(row.run)) and (found := measured(task, row, run.plan.form.dtype, right)):
-        card["measured"] = found
-        card["notes"] = [*card["notes"], found["note"]]
 
 
 def _described(task: Task, row: Row, report: Report) -> Card:

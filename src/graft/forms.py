@@ -138,7 +138,7 @@ def added(
 def judged(task: Task, row: Row, folder: Path, name: str, bound: float) -> tuple[tuple[float, float, float], bool]:
     """What a lossy form of an artifact gains on validation (mean, low, high, paired), and whether that is enough."""
     head, part = take("heads", task.head), task.val.select(range(min(JUDGED, len(task.val))))
-    exact, y = said(task, row, part, ships=True)
+    exact, y = said(task, row, part, on="cpu")
     if head.ROWS:
         exact, y = exact[y[:, 0] >= 0], y[y[:, 0] >= 0]
     lossy = graft.open(folder, name).logits(part.items)

@@ -39,9 +39,8 @@ class Expected:
     kind: str  # of the head: what an answer is
 
 
-def expected(task: Task, row: Row, ships: bool = True) -> Expected:
-    """The answers of what ships for validation and training examples: as a fresh process computes them, or as they were
-    measured, on a GPU that rounds otherwise, say."""
+def expected(task: Task, row: Row) -> Expected:
+    """The answers of what ships for validation and training examples, computed where a fresh process computes."""
     from graft.confidence import said
 
     parts = [task.val.select(range(min(COMPARED // 2, len(task.val))))]
@@ -49,7 +48,7 @@ def expected(task: Task, row: Row, ships: bool = True) -> Expected:
     answers: list[np.ndarray] = []
     owners: list[np.ndarray] = []
     for part in parts:
-        logits, y = said(task, row, part, ships)
+        logits, y = said(task, row, part, on="cpu")  # a GPU rounds otherwise
         owner = np.arange(len(part))
         if take("heads", task.head).ROWS:
             logits = logits[y[:, 0] >= 0] if row.name not in names("baselines") else logits
@@ -84,28 +83,13 @@ def proven(folder: Path, right: Expected, torch: bool) -> dict[str, dict[str, An
         name, _, batch = key.partition("/")
         one = found.setdefault(name, {"difference": 0.0, "flipped": 0, "examples": 0, "batches": []})
         rows = right.owner < (WEIGHED if name == "weights" else len(right.items))
-        difference, flipped = apart(logits, right.logits[rows], right)
+        difference, flipped = _apart(logits, right.logits[rows], right)
         one["difference"], one["flipped"] = max(one["difference"], difference), max(one["flipped"], flipped)
         one["examples"] = int(right.owner[rows].max()) + 1
         one["batches"] = sorted({*one["batches"], int(batch)})
         if sizes[0] != sizes[1]:
             one["lengths"] = sizes
     return found
-
-
-def measured(task: Task, row: Row, dtype: str, right: Expected) -> dict[str, Any]:
-    """How far what a report measured lies from what ships, where frozen stages ran in coarser numbers; or nothing."""
-    if dtype == "float32":
-        return {}
-    difference, flipped = apart(expected(task, row, ships=False).logits, right.logits, right)
-    if difference <= TOLERANCE:  # nothing was frozen
-        return {}
-    count, many = len(right.items), take("modalities", task.modality).WORD[1]
-    note = (
-        f"The report measured frozen stages in {dtype}. In float32, as this model answers, {flipped or 'none'} of the "
-        f"answers for {count} validation and training {many} differ from those."
-    )
-    return {"dtype": dtype, "difference": difference, "flipped": flipped, "examples": count, "note": note}
 
 
 def drawn(predictor: Predictor, count: int) -> dict[str, np.ndarray]:
@@ -189,7 +173,7 @@ def _mixed(sizes: Sequence[int], batch: int) -> list[list[int]]:
     return [order[at::count] for at in range(count)]
 
 
-def apart(logits: np.ndarray, right: np.ndarray, about: Expected) -> tuple[float, int]:
+def _apart(logits: np.ndarray, right: np.ndarray, about: Expected) -> tuple[float, int]:
     """The largest difference in units, infinite where one is no number; and how many answers are others."""
     difference = np.abs(logits - right) / about.unit
     if about.kind == "squared":

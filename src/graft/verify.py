@@ -142,19 +142,8 @@ def _verify(task: Task, run: Run, budget: Budget, clock: Clock) -> Report:
     clock.lap("the learning curve")
     report = calibrated(task, report, alone[report.ships])
     clock.lap("the verdict")
-    notes = (*clock.told(), *report.notes, *_rounded(run))
-    out, parts = tuple(clock.out), tuple(clock.parts.values())
+    out, notes, parts = tuple(clock.out), (*clock.told(), *report.notes), tuple(clock.parts.values())
     return replace(report, left_out=out, notes=notes, spent=parts)
-
-
-def _rounded(run: Run) -> list[str]:
-    """In which numbers what is frozen ran, where these are coarser than those of the model that ships."""
-    if run.plan.form.dtype == "float32" or not run.plan.pretrained:
-        return []
-    return [
-        f"Frozen stages ran in {run.plan.form.dtype}, on these examples as in training: a probe found their outputs to "
-        "point where float32's do. The model ships in float32, and its card counts the answers that this changes."
-    ]
 
 
 def _scratches(

@@ -23,6 +23,7 @@ from graft.data.volume import Volume, offsets, spans
 
 R = TypeVar("R")
 GATHER_BYTES, GATHER_SECONDS = 16 << 20, 2.0  # what a killed process may lose, against 20 ms for each transaction
+MAPPED = 16 << 20  # bytes from which rows in the file's order are mapped: for fewer a copy is as quick
 TRIES = 10  # an eviction may come between opening and writing, but hardly this often
 
 
@@ -59,7 +60,7 @@ class Store:
     def rows(self, keys: Sequence[bytes]) -> np.ndarray:
         """The rows of these keys, in their order, where every row is one token.
 
-        Shape: (n, *shape), a copy.
+        Shape: (n, *shape), the caller's own.
 
         Raises:
             KeyError: a key has no row.
@@ -75,7 +76,9 @@ class Store:
     def ragged(self, keys: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
         """The rows of these keys, packed in their order, and the number of tokens of each.
 
-        Shape: (sum of lengths, *shape) and (n,), copies.
+        Many that lie in this order are mapped, not copied: they take no memory that the system cannot have back.
+
+        Shape: (sum of lengths, *shape) and (n,), the caller's own.
 
         Raises:
             KeyError: a key has no row.
@@ -89,7 +92,11 @@ class Store:
                 here = np.flatnonzero(missing & (numbers >= 0))
                 missing[here] = False
                 lengths[here] = volume.lengths[numbers[here]]
-                parts.append((volume.tokens(), volume.starts[numbers[here]], here))
+                starts = volume.starts[numbers[here]]
+                if len(here) == len(keys) and (whole := _consecutive(starts, lengths)) * volume.width >= MAPPED:
+                    touch(self.place)
+                    return volume.mapped(int(starts[0]), whole), lengths
+                parts.append((volume.tokens(), starts, here))
         if missing.any():
             first = keys[int(missing.argmax())]
             raise KeyError(
@@ -216,6 +223,11 @@ def gathered(store: Store) -> Iterator[Callable[[Sequence[bytes], np.ndarray, np
         yield write
     finally:
         flush()
+
+
+def _consecutive(starts: np.ndarray, lengths: np.ndarray) -> int:
+    """Tokens of rows that lie one behind the other; 0 where they do not."""
+    return int(lengths.sum()) if len(starts) and (starts[1:] == starts[:-1] + lengths[:-1]).all() else 0
 
 
 def _copy(source: np.ndarray, at: np.ndarray, out: np.ndarray, to: np.ndarray) -> None:

@@ -105,6 +105,14 @@ class Volume:
             self._map = mmap.mmap(self._file.fileno(), needed, access=mmap.ACCESS_READ)
         return np.ndarray((self.end, *self.shape), self.dtype, self._map, HEADER)
 
+    def mapped(self, start: int, count: int) -> np.ndarray:
+        """Consecutive tokens as an array that takes no memory until it is written to, which the file never sees."""
+        begin = HEADER + start * self.width
+        lead = begin % mmap.ALLOCATIONGRANULARITY
+        size = lead + count * self.width
+        own = mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_COPY, offset=begin - lead)
+        return np.ndarray((count, *self.shape), self.dtype, own, lead)
+
     def append(self, keys: Sequence[bytes], tokens: np.ndarray, lengths: np.ndarray) -> int:
         """Write the rows that are not there yet, all or none; returns how many."""
         with self._index:  # commits, or rolls back when interrupted
