@@ -162,7 +162,8 @@ if __name__ == "__main__":
     job = json.load(sys.stdin)
     do = {"rival": rival, "loop": loop, "fabric": fabric, "trainer": trainer, "fastai": fastai, "keras": keras}
     name, _, dtype = job["do"].partition(", ")
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+    kept = name == "rival"  # weights that learn must be rounded anew
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16", cache_enabled=kept):
         said = do[name](job)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak = 1024 * int(status["VmHWM"].split()[0])  # wait4 would tell the starting process's, where that is larger
