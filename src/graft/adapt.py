@@ -110,8 +110,8 @@ def logits(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[np.
 
 
 def reopened(task: Task, run: Run, part: Part, on: str | None = None) -> tuple[Rest, Dataset]:
-    """The rest of a finished run's network and a part as it is fed it: what it has seen in its form, which is there;
-    other examples in float32, as it ships."""
+    """The rest of a finished run's network and a part as it is fed it: examples that it has seen as they are stored, in
+    its form; others in float32, as the model ships."""
     chain, _ = build(run.plan.backbone, task.head, len(task.outputs), run.seed, pretrained=False, on=on)
     chain.network.load_state_dict(load_file(run.weights))
     first = min(boundary(p.train, len(chain.stages)) for p in run.kept)
