@@ -8,12 +8,12 @@
 
 Every contender is a fresh process that reads the examples, trains a head for some epochs and answers the test part;
 `peer_photos.py` and `peer_texts.py` hold the others', in float32 and, where the processor has it, two of them in a
-bfloat16 that nobody has checked. Of a head on plain examples graft and the rival, which keeps
-features in an array, find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all`
-everything; with `--views K` photos are cropped and flipped, by the others anew in every epoch, by graft K times, which
-it keeps. Weights are fetched beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each
-ratio is of one round, shown as the median with the lowest and highest. CPU seconds are those of the process and of the
-workers that it waits for, memory is the process's own largest resident set.
+bfloat16 that nobody has checked. Of a head on plain examples graft and the rival, which keeps features in an array,
+find the optimum. With `--learn stage` the last stage learns, too, and with `--learn all` everything; with `--views K`
+photos are cropped and flipped, by the others anew in every epoch, by graft K times, which it keeps. Weights are fetched
+beforehand, parts are those that `graft.load` draws. The order is A B C …, A B C …; each ratio is of one round, shown as
+the median with the lowest and highest. CPU seconds are those of the process and of the workers that it waits for,
+memory is the process's own largest resident set.
 
 graft's first row begins with an empty home, and reads, audits and measures before it chooses; `again` asks the same
 once more; `another seed` adapts anew on what is stored by then. `plan given` is handed the first row's plan in an empty
