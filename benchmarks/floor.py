@@ -67,7 +67,7 @@ def bare(module: torch.nn.Module, shape: tuple[int, ...], place: Path) -> dict[s
     x, core, threads = torch.rand(shape), openvino.Core(), torch.get_num_threads()
     torch.onnx.export(module, (x,), place, dynamo=True, external_data=False, verbose=False)
     found, model = dict[str, Timed](), openvino.convert_model(str(place))
-    for dtype in sorted({name.removesuffix("x2") for name in compiled.dtypes()}):
+    for dtype in compiled.dtypes():
         settings = {"INFERENCE_PRECISION_HINT": compiled.PRECISION[dtype], "INFERENCE_NUM_THREADS": threads}
         ask = core.compile_model(model, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"}).create_infer_request()
         found[f"OpenVINO {dtype}"] = repeated(shape[0], lambda ask=ask: ask.infer([x.numpy()], share_inputs=True))
@@ -198,19 +198,19 @@ def main() -> None:
         chain, _ = build(suited(backbone, task), task.head, len(task.outputs))
         form, _ = forward(task, backbone, chain)
         part, last = subset(task, task.train, args.photos), chain.stages[-1]
-        wide, numbers = chain.stages[-2], form.dtype.removesuffix("x2")  # of which each weight may be two
+        wide = chain.stages[-2]
         job = asked(task, backbone)
         every = {
             **bare(module.eval(), (form.batch, 3, job["size"], job["size"]), Path(folder) / "bare.onnx"),
             "Pillow": decoded(part.items, job),
-            **machine(numbers, 4 * math.prod(wide.shape), len(part), Path(folder) / "bytes"),
+            **machine(form.dtype, 4 * math.prod(wide.shape), len(part), Path(folder) / "bytes"),
             **ours(chain.split(len(chain.stages), form)[0], wide, examples(task, part, backbone)),
         }
         rounds = list[dict[str, float]]()
         for number in range(args.rounds):
             rounds.append({name: timed() for name, timed in every.items()})
             print(f"  round {number}: " + ", ".join(f"{k} {v:.3g}" for k, v in rounds[-1].items()), file=sys.stderr)
-    reached = [shares(one, numbers, last.flops / len(chain.example[chain.main])) for one in rounds]
+    reached = [shares(one, form.dtype, last.flops / len(chain.example[chain.main])) for one in rounds]
     table = {
         "form": to_dict(form),
         "rates": {name: spread([one[name] for one in rounds]) for name in rounds[0]},

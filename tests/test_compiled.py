@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import graft
 import graft.model.openvino as compiled
@@ -20,6 +21,7 @@ from graft.core import home
 from graft.core.errors import PlanError
 from graft.core.nouns import Form
 from graft.features import features
+from graft.model.prefix import Asked, reached
 from graft.model.probes import centred_cosine, choose_graph
 
 GRAPH = Form(runtime="openvino")
@@ -54,6 +56,29 @@ def test_every_stage_gives_the_same_and_rows_do_not_hang_on_their_neighbours(cha
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     again = chain.split(last, GRAPH)[0].run({"x": x["x"][order]}, chain.stages)
     assert all(torch.equal(graph[cut.name][order], again[cut.name]) for cut in chain.stages)
+
+
+def test_a_stage_that_the_next_one_works_in_place_on_is_given_as_it_was(tiny_home) -> None:
+    """As in VGG, where a ReLU writes over what the convolution before it gave."""
+
+    class Overwritten(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.second, self.last = nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 2, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.second(self.first(x)))
+
+    network, x = Overwritten(), {"x": torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(0))}
+    names = ["first", "second", "last"]
+    with torch.no_grad():
+        exact = reached(network, names, x, lambda _, output: output.clone())
+    asked = [Asked(name, 0, False) for name in names]
+    found = compiled.compiled(network, {name: name for name in names}, x, asked, "float32")(x)
+    assert float(exact["first"].min()) < 0
+    for name in names:
+        torch.testing.assert_close(found[name], exact[name], rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_is_traced_once_also_when_what_comes_behind_has_learned(chain, x, traces) -> None:

@@ -12,7 +12,7 @@ import graft.model.probes as probes
 from graft.build import build, find
 from graft.core.nouns import Form
 from graft.model.cuts import first
-from graft.model.halves import in_two, rounded, whole_pixels
+from graft.model.halves import cancelling, rounded, unbiased, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating, precision, roundable, standing_in
 from graft.model.network import Affine
@@ -93,19 +93,42 @@ def test_what_no_scale_precedes_stays(pixels, tmp_path) -> None:
     np.testing.assert_array_equal(said(model, x), before)
 
 
-def test_weights_in_two_are_the_weights(pixels, tmp_path) -> None:
+@pytest.mark.parametrize(("shape", "outputs"), [((8, 3, 3, 3), 1), ((6, 512), 1), ((4, 2, 1, 5, 5), 2), ((3, 67), 1)])
+def test_errors_of_rounded_weights_cancel(shape, outputs) -> None:
+    weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    near = cancelling(weights, outputs)
+    np.testing.assert_array_equal(rounded(near), near)  # bfloat16 holds them
+    step = 2.0 ** np.floor(np.log2(np.abs(weights).max())) / 128  # of the largest ones
+    assert np.abs(near - weights).max() <= step
+    lines, kept = (values.reshape(*shape[:outputs], -1) for values in (weights, near))
+    pieces = -(-lines.shape[-1] // 64)
+    assert np.abs((kept - lines).sum(-1)).max() <= pieces * step / 2 * 1.001  # and no more, however many weights
+    plain = np.abs((rounded(lines) - lines).sum(-1)).mean()
+    if lines.shape[-1] < 67:  # which no number up to 64 divides
+        assert np.abs((kept - lines).sum(-1)).mean() < plain
+
+
+def test_rounded_layers_give_nearly_what_they_gave(pixels, tmp_path) -> None:
     model = graph(Scaled(1), pixels, tmp_path)
     before = said(model, pixels)
-    in_two(model)
-    assert (kinds(model).count("Convolution"), kinds(model).count("MatMul")) == (2, 2)
-    np.testing.assert_allclose(said(model, pixels), before, atol=1e-5)
+    unbiased(model)
+    np.testing.assert_allclose(said(model, pixels), before, atol=0.01 * np.abs(before).max())
     layers = [node for node in model.get_ordered_ops() if node.get_type_name() in ("Convolution", "MatMul")]
     weights = [np.array(layer.input_value(1).get_node().data) for layer in layers]
-    exact = [bool((rounded(one) == one).all()) for one in weights]
-    assert sorted(exact) == [False, False, True, True]  # what bfloat16 holds, and what is left, of which it holds most
-    left = [one for one, whole in zip(weights, exact, strict=True) if not whole]
-    for one in left:
-        assert np.abs(rounded(one) - one).max() <= np.abs(one).max() / 256
+    assert len(weights) == 2
+    assert all((rounded(one) == one).all() for one in weights)
+
+
+@pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
+def test_biases_are_not_rounded(pixels, tmp_path) -> None:
+    layer = nn.Conv2d(3, 4, 3)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.copy_(torch.tensor([1.001, -3.003, 0.1, 777.7]))
+    model, bias = graph(layer, pixels.float(), tmp_path), layer.bias.detach().numpy()
+    np.testing.assert_array_equal(said(model, pixels.float(), "bf16")[0, :, 0, 0], rounded(bias))  # by itself it does
+    unbiased(model)
+    np.testing.assert_array_equal(said(model, pixels.float(), "bf16")[0, :, 0, 0], bias)
 
 
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
@@ -115,13 +138,31 @@ def test_less_is_lost_in_bfloat16(pixels, tmp_path) -> None:
     flat = colours.repeat(1, 1, 9, 9)
     exact = torch.from_numpy(said(graph(Scaled(1), flat, tmp_path), flat).copy())
     lost = []
-    for spare in ((), (whole_pixels,), (whole_pixels, in_two)):
+    for spare in ((), (whole_pixels,)):
         model = graph(Scaled(1), flat, tmp_path)
         for each in spare:
             each(model)
         lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, flat, "bf16").copy())))
     assert lost[0] > 2 * lost[1]
-    assert lost[1] > 1.2 * lost[2]
+
+
+@pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
+def test_less_is_lost_of_pictures_that_look_alike(tmp_path) -> None:
+    torch.manual_seed(0)
+    layers = [(nn.Conv2d(3 if at == 0 else 64, 64, 3, padding=1), nn.ReLU()) for at in range(6)]
+    network = nn.Sequential(*(one for pair in layers for one in pair), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for conv, _ in layers:
+        nn.init.kaiming_normal_(conv.weight)
+        nn.init.normal_(conv.bias, std=0.5)
+    alike = torch.randn(1, 3, 16, 16) + 0.2 * torch.randn(32, 3, 16, 16)
+    exact = torch.from_numpy(said(graph(network, alike, tmp_path), alike).copy())
+    lost = []
+    for spare in ((), (unbiased,)):
+        model = graph(network, alike, tmp_path)
+        for each in spare:
+            each(model)
+        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, alike, "bf16").copy())))
+    assert lost[0] > 2 * lost[1]
 
 
 def test_a_graph_gives_the_mean_over_positions_where_that_is_asked_for(tiny_home) -> None:
@@ -137,7 +178,7 @@ def test_a_graph_gives_the_mean_over_positions_where_that_is_asked_for(tiny_home
             torch.testing.assert_close(means[name], plain, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("enough", "tried"), [(1e9, 1), (0.0, 3)])
+@pytest.mark.parametrize(("enough", "tried"), [(1e9, 1), (0.0, 2)])
 def test_coarser_numbers_are_tried_first(tiny_home, monkeypatch, enough, tried) -> None:
     chain = build(find("tiny/shapes"), "classification", 3)[0]
     x = {"x": torch.randn(32, 3, 32, 32, generator=torch.Generator().manual_seed(0))}
@@ -148,7 +189,7 @@ def test_coarser_numbers_are_tried_first(tiny_home, monkeypatch, enough, tried) 
     monkeypatch.setattr(probes, "FASTER", 1e9)
     monkeypatch.setattr(probes, "ENOUGH", enough)
     choose_graph(chain, x, Form())
-    assert made == ["bfloat16", "bfloat16x2", "float32"][:tried]
+    assert made == ["bfloat16", "float32"][:tried]
 
 
 @pytest.mark.parametrize("name", ["shapes", "phrases", "noise"])

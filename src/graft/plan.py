@@ -15,8 +15,7 @@ from graft.regularized import parsed, regularized, unfit
 if TYPE_CHECKING:
     from graft.model.chain import Chain
 
-DTYPES = ("float32", "bfloat16")
-RUNTIMES = {"eager": DTYPES, "openvino": (*DTYPES, "bfloat16x2")}  # and the dtypes of each
+DTYPES, RUNTIMES = ("float32", "bfloat16"), ("eager", "openvino")
 BOUNDS = (
     ("smoothing", 0, 1),
     ("weight_decay", 0, 1e3),
@@ -170,9 +169,8 @@ def faults(plan: Plan, depth: int) -> list[str]:
         found.append("Each alternative needs a phase, and a line one alternative: it has two ends.")
     for index, phase in enumerate(plan.every):
         found += [f"Phase {index}: {fault}" for fault in (*_faults(phase, depth), *_misfits(phase, plan, depth))]
-    known = RUNTIMES.get(plan.form.runtime, DTYPES)
-    if plan.form.batch < 1 or plan.form.dtype not in known:
-        found.append(f"The form's batch must be 1 or more and its dtype {' or '.join(known)}: {plan.form}.")
+    if plan.form.batch < 1 or plan.form.dtype not in DTYPES:
+        found.append(f"The form's batch must be 1 or more and its dtype {' or '.join(DTYPES)}: {plan.form}.")
     if plan.form.runtime not in RUNTIMES:
         found.append(f"The form's runtime must be {' or '.join(RUNTIMES)}: {plan.form}.")
     return found

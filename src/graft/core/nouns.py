@@ -78,7 +78,7 @@ class Form:
     """How a frozen prefix runs. Part of every feature's key: rows are bit-equal only within one form."""
 
     runtime: str = "eager"  # or openvino
-    dtype: str = "float32"  # or bfloat16, or in openvino bfloat16x2: each weight the sum of two numbers of it
+    dtype: str = "float32"  # or bfloat16
     device: str = "cpu"
     batch: int = 32  # always exactly this many rows (photos, windows, tokens), a short last batch filled up
 

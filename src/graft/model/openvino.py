@@ -17,14 +17,14 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
-from graft.model.halves import in_two, whole_pixels
+from graft.model.halves import unbiased, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating
 from graft.model.prefix import Asked, Tensors, reached
 
 MOST = 4_000_000_000  # bytes of graphs that are kept
 LEAST = 8  # rows that a stream has at least: with fewer it would read the weights more often than it is worth
-PRECISION = {"float32": "f32", "bfloat16x2": "bf16", "bfloat16": "bf16"}  # x2: weights in two numbers each
+PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
 
 @cache
@@ -61,8 +61,7 @@ def compiled(
         part = package.Model(kept, whole.get_parameters())
         if dtype != "float32":
             whole_pixels(part)
-        if dtype == "bfloat16x2":
-            in_two(part)
+            unbiased(part)
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISION[dtype],
             "INFERENCE_NUM_THREADS": threads,
@@ -144,5 +143,6 @@ class _Captured(nn.Module):
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The stages' outputs, in order."""
         fed = dict(zip(self.fed, inputs, strict=True))
-        found = reached(self.network, self.names, fed, lambda _, output: first(output).float())
+        # Cloned: a later layer may work in place on it.
+        found = reached(self.network, self.names, fed, lambda _, output: first(output).float().clone())
         return tuple(found[name] for name in self.names)
