@@ -96,6 +96,7 @@ def test_what_no_scale_precedes_stays(pixels, tmp_path) -> None:
 @pytest.mark.parametrize(("shape", "outputs"), [((8, 3, 3, 3), 1), ((6, 512), 1), ((4, 2, 1, 5, 5), 2), ((3, 67), 1)])
 def test_errors_of_rounded_weights_cancel(shape, outputs) -> None:
     weights = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    weights.flags.writeable = False  # as those of a graph
     near = cancelling(weights, outputs)
     np.testing.assert_array_equal(rounded(near), near)  # bfloat16 holds them
     step = 2.0 ** np.floor(np.log2(np.abs(weights).max())) / 128  # of the largest ones
@@ -103,9 +104,7 @@ def test_errors_of_rounded_weights_cancel(shape, outputs) -> None:
     lines, kept = (values.reshape(*shape[:outputs], -1) for values in (weights, near))
     pieces = -(-lines.shape[-1] // 64)
     assert np.abs((kept - lines).sum(-1)).max() <= pieces * step / 2 * 1.001  # and no more, however many weights
-    plain = np.abs((rounded(lines) - lines).sum(-1)).mean()
-    if lines.shape[-1] < 67:  # which no number up to 64 divides
-        assert np.abs((kept - lines).sum(-1)).mean() < plain
+    assert np.abs((kept - lines).sum(-1)).mean() < 0.5 * np.abs((rounded(lines) - lines).sum(-1)).mean()
 
 
 def test_rounded_layers_give_nearly_what_they_gave(pixels, tmp_path) -> None:
@@ -189,7 +188,7 @@ def test_coarser_numbers_are_tried_first(tiny_home, monkeypatch, enough, tried) 
     monkeypatch.setattr(probes, "FASTER", 1e9)
     monkeypatch.setattr(probes, "ENOUGH", enough)
     choose_graph(chain, x, Form())
-    assert made == ["bfloat16", "float32"][:tried]
+    assert list(dict.fromkeys(made)) == ["bfloat16", "float32"][:tried]  # each for more than one set of outputs
 
 
 @pytest.mark.parametrize("name", ["shapes", "phrases", "noise"])

@@ -17,13 +17,14 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
-from graft.model.halves import unbiased, whole_pixels
+from graft.model.halves import unbiased, unmoved, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating
 from graft.model.prefix import Asked, Tensors, reached
 
 MOST = 4_000_000_000  # bytes of graphs that are kept
 LEAST = 8  # rows that a stream has at least: with fewer it would read the weights more often than it is worth
+SQUARE = 8  # positions to a side that are summed up by a layer
 PRECISION = {"float32": "f32", "bfloat16": "bf16"}
 
 
@@ -87,14 +88,25 @@ def compiled(
 
 
 def _given(output: Any, asked: Asked) -> Any:
-    """A stage's output, or the mean over its positions."""
+    """A stage's output, or the mean over its positions.
+
+    OpenVINO computes all that lies between the last layer and an output in float32. So that maps of which but the mean
+    is wanted are not, a layer of ones sums them up: square by square, of at most 8 × 8.
+    """
     count = len(output.get_partial_shape())
     if not asked.pool or count < 3:
         return output
     from openvino import opset13 as ops
 
-    channels = count - 1 if asked.channels else 1
-    return ops.reduce_mean(output, np.array([at for at in range(1, count) if at != channels]), False).output(0)
+    channels, squares = count - 1 if asked.channels else 1, 1
+    if count == 4 and channels == 1:
+        _, width, *sides = output.get_shape()
+        kernel = [max(size for size in range(1, SQUARE + 1) if side % size == 0) for side in sides]
+        ones = ops.constant(np.ones((width, 1, 1, *kernel), np.float32))
+        output = unmoved(ops.group_convolution(output, ones, kernel, [0, 0], [0, 0], [1, 1]).output(0))
+        squares = kernel[0] * kernel[1]
+    mean = ops.reduce_mean(output, np.array([at for at in range(1, count) if at != channels]), False)
+    return (ops.multiply(mean, np.float32(1 / squares)) if squares > 1 else mean).output(0)
 
 
 def _read(package: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
