@@ -118,6 +118,28 @@ def test_rounded_layers_give_nearly_what_they_gave(pixels, tmp_path) -> None:
     assert all((rounded(one) == one).all() for one in weights)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_errors_cancel_along_the_inputs_whichever_axis_they_are(pixels, tmp_path, turned) -> None:
+    class Product(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.weight = nn.Parameter(torch.randn(6, 243) if turned else torch.randn(243, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(x.flatten(1), self.weight) if turned else x.flatten(1) @ self.weight
+
+    network, x = Product(), pixels.float()
+    model = graph(network, x, tmp_path)
+    unbiased(model)
+    (layer,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul")
+    assert layer.get_attributes()["transpose_b"] is turned
+    near, exact = np.array(layer.input_value(1).get_node().data), network.weight.detach().numpy()
+    np.testing.assert_array_equal(rounded(near), near)
+    axis = 1 if turned else 0
+    assert np.abs((near - exact).sum(axis)).mean() < 0.5 * np.abs((rounded(exact) - exact).sum(axis)).mean()
+
+
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
 def test_biases_are_not_rounded(pixels, tmp_path) -> None:
     layer = nn.Conv2d(3, 4, 3)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-LAYERS = ("Convolution", "GroupConvolution", "MatMul")
+# How many of the weights' axes, the first ones, tell outputs apart; 0: all but the last.
+LAYERS = {"Convolution": 1, "GroupConvolution": 2, "MatMul": 0}
 PIECE = 64  # weights, at most, over which errors are passed on
 MOST = float(np.finfo(np.float32).max)
 
@@ -44,10 +45,12 @@ def unbiased(model: Any) -> None:
         weights = _weights(layer)
         if weights is None:
             continue
-        inputs_first = layer.get_type_name() == "MatMul" and not layer.get_attributes()["transpose_b"]
-        turned = (lambda values: values.swapaxes(-1, -2)) if inputs_first else (lambda values: values)
-        outputs = 2 if layer.get_type_name() == "GroupConvolution" else 1  # the leading axes that tell outputs apart
-        layer.input(1).replace_source_output(_constant(turned(cancelling(turned(weights), outputs))).output(0))
+        outputs = LAYERS[layer.get_type_name()] or weights.ndim - 1
+        if layer.get_attributes().get("transpose_b") is False:  # the inputs' axis comes before the outputs'
+            near = cancelling(weights.swapaxes(-1, -2), outputs).swapaxes(-1, -2)
+        else:
+            near = cancelling(weights, outputs)
+        layer.input(1).replace_source_output(_constant(near).output(0))
         takers = list(layer.output(0).get_target_inputs())
         if [taker.get_node().get_type_name() for taker in takers] == ["Add"]:
             takers[0].replace_source_output(unmoved(layer.output(0)))
@@ -98,7 +101,9 @@ def _weights(layer: Any) -> np.ndarray | None:
     if layer.get_type_name() not in LAYERS:
         return None
     source = layer.input_value(1).get_node()
-    return np.asarray(source.data, np.float32) if source.get_type_name() == "Constant" else None
+    if source.get_type_name() != "Constant" or source.data.ndim < 2:
+        return None
+    return np.asarray(source.data, np.float32)
 
 
 def _scaled(layer: Any) -> tuple[Any, np.ndarray, np.ndarray] | None:

@@ -99,7 +99,7 @@ def _given(output: Any, asked: Asked) -> Any:
     from openvino import opset13 as ops
 
     channels, squares = count - 1 if asked.channels else 1, 1
-    if count == 4 and channels == 1:
+    if count == 4 and channels == 1 and output.get_partial_shape().is_static:
         _, width, *sides = output.get_shape()
         kernel = [max(size for size in range(1, SQUARE + 1) if side % size == 0) for side in sides]
         ones = ops.constant(np.ones((width, 1, 1, *kernel), np.float32))

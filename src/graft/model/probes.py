@@ -17,7 +17,7 @@ from graft.core.nouns import Form
 from graft.model import openvino
 from graft.model.chain import Chain
 from graft.model.cuts import first
-from graft.model.modes import evaluating, learning, precision
+from graft.model.modes import learning, precision
 from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
@@ -182,9 +182,7 @@ def choose_training(
     """
     device = str(next(chain.network.parameters()).device)
     moved = {name: value.to(device) for name, value in few(inputs).items()}
-    count = len(moved.get("length", next(iter(moved.values()))))
-    with torch.no_grad(), evaluating(chain.network):
-        targets = targets.to(device)[: len(first(chain.network(**moved)))]
+    count, targets = len(moved.get("length", next(iter(moved.values())))), targets.to(device)
     taken, gradients = {}, {}
     with learning(chain.network) as wanted:
         for dtype in ("float32", "bfloat16") if rough(device.partition(":")[0]) else ("float32",):
@@ -193,7 +191,8 @@ def choose_training(
                 began = time.perf_counter()
                 with precision(dtype, device):
                     logits = first(chain.network(**moved))
-                grads = torch.autograd.grad(loss(logits.float(), targets), wanted, allow_unused=True)
+                error = loss(logits.float(), targets[: len(logits)])  # one for every row that is looked at
+                grads = torch.autograd.grad(error, wanted, allow_unused=True)
                 if device != "cpu":
                     torch.cuda.synchronize()
                 best = min(best, time.perf_counter() - began)
