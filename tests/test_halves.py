@@ -133,11 +133,11 @@ def test_errors_cancel_along_the_inputs_whichever_axis_they_are(pixels, tmp_path
     model = graph(network, x, tmp_path)
     unbiased(model)
     (layer,) = (node for node in model.get_ordered_ops() if node.get_type_name() == "MatMul")
-    assert layer.get_attributes()["transpose_b"] is turned
+    assert layer.get_attributes()["transpose_b"]
     near, exact = np.array(layer.input_value(1).get_node().data), network.weight.detach().numpy()
+    exact = exact if turned else exact.T
     np.testing.assert_array_equal(rounded(near), near)
-    axis = 1 if turned else 0
-    assert np.abs((near - exact).sum(axis)).mean() < 0.5 * np.abs((rounded(exact) - exact).sum(axis)).mean()
+    assert np.abs((near - exact).sum(1)).mean() < 0.5 * np.abs((rounded(exact) - exact).sum(1)).mean()
 
 
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")

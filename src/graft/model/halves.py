@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# How many of the weights' axes, the first ones, tell outputs apart; 0: all but the last.
+# How many of the weights' axes, the first ones, tell outputs apart; 0: all but the last (OpenVINO turns matrices so).
 LAYERS = {"Convolution": 1, "GroupConvolution": 2, "MatMul": 0}
 PIECE = 64  # weights, at most, over which errors are passed on
 MOST = float(np.finfo(np.float32).max)
@@ -46,11 +46,7 @@ def unbiased(model: Any) -> None:
         if weights is None:
             continue
         outputs = LAYERS[layer.get_type_name()] or weights.ndim - 1
-        if layer.get_attributes().get("transpose_b") is False:  # the inputs' axis comes before the outputs'
-            near = cancelling(weights.swapaxes(-1, -2), outputs).swapaxes(-1, -2)
-        else:
-            near = cancelling(weights, outputs)
-        layer.input(1).replace_source_output(_constant(near).output(0))
+        layer.input(1).replace_source_output(_constant(cancelling(weights, outputs)).output(0))
         takers = list(layer.output(0).get_target_inputs())
         if [taker.get_node().get_type_name() for taker in takers] == ["Add"]:
             takers[0].replace_source_output(unmoved(layer.output(0)))
