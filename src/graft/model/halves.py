@@ -56,8 +56,8 @@ def unbiased(model: Any) -> None:
 def unmoved(output: Any) -> Any:
     """A layer's output, one step further: within bounds that no number is beyond.
 
-    A bias right behind a layer becomes a part of it and is rounded as it is, and what a layer hands over is rounded.
-    Behind this step, which costs hardly anything, both stay in float32.
+    A bias right behind a layer becomes a part of it and is rounded with its weights. Behind this step, which costs
+    hardly anything, it is added in float32; and a mean behind it is taken of sums in float32.
     """
     from openvino import opset13 as ops
 

@@ -144,7 +144,7 @@ def choose_graph(chain: Chain, inputs: Tensors, form: Form, rounds: int = 2) -> 
         for dtype in reversed(dtypes):
             graph = chain.split(last, replace(form, runtime="openvino", dtype=dtype))[0]
             tries = [timed(graph) for _ in range(rounds)]
-            alone = graph.capture(full, chain.stages[-1:])  # other bits: before an output of its own less is rounded
+            alone = graph.capture(full, chain.stages[-1:])  # as it will run: more of it is rounded
             outputs = [*tries[0][0].items(), *alone.items()]
             if min(centred_cosine(exact[name], said) for name, said in outputs) > FAITHFUL:
                 faithful.append((graph.form, min(seconds for _, seconds in tries) / eager))
