@@ -39,19 +39,22 @@ def alike(
     agree in one of four bands of 16 bits, so only those that share a band are compared.
     """
     values, count = np.array([*hashes, *mirrored], dtype=np.uint64), len(hashes)
+    content, part = (np.unique(names, return_inverse=True)[1] for names in (ids, parts))
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     usable = np.flatnonzero((counts[inverse] < CROWD) & (values != 0))
-    across, within = set[tuple[int, int]](), set[int]()
+    across, within = [np.zeros(0, np.int64)], np.zeros(count, bool)  # pairs as one number each: there may be millions
     for band in range(4):
         word = (values[usable] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(word, kind="stable")
         for run in np.split(usable[order], np.flatnonzero(np.diff(word[order])) + 1):
             for i, place in enumerate(run[:-1]):
                 others = run[i + 1 :]
-                near, row = others[np.bitwise_count(values[others] ^ values[place]) <= BITS] % count, int(place % count)
-                for other in (int(other) for other in near if ids[row] != ids[other]):
-                    if parts[row] == parts[other]:
-                        within |= {row, other}
-                    else:
-                        across.add((min(row, other), max(row, other)))
-    return sorted(across), sorted(within)
+                near, row = others[np.bitwise_count(values[others] ^ values[place]) <= BITS] % count, place % count
+                near = near[content[near] != content[row]]
+                same = part[near] == part[row]
+                within[near[same]] = True
+                within[row] |= same.any()
+                away = near[~same]
+                across.append(np.minimum(row, away) * count + np.maximum(row, away))
+    pairs = np.unique(np.concatenate(across))
+    return list(zip((pairs // count).tolist(), (pairs % count).tolist(), strict=True)), np.flatnonzero(within).tolist()
