@@ -54,7 +54,7 @@ def alike(
                 same = part[near] == part[row]
                 within[near[same]] = True
                 within[row] |= same.any()
-                away = near[~same]
-                across.append(np.minimum(row, away) * count + np.maximum(row, away))
+                if (away := near[~same]).size:
+                    across.append(np.minimum(row, away) * count + np.maximum(row, away))
     pairs = np.unique(np.concatenate(across))
     return list(zip((pairs // count).tolist(), (pairs % count).tolist(), strict=True)), np.flatnonzero(within).tolist()
