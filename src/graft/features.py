@@ -15,7 +15,7 @@ from graft.core.keys import key
 from graft.data.dataset import Batch, Dataset, Stored, Streamed, ahead
 from graft.data.store import Store, gathered, open_store
 from graft.model.cuts import Cut
-from graft.model.modes import pooled
+from graft.model.modes import pinned, pooled
 from graft.model.prefix import Prefix
 
 READ, TEXTS = 256, 2048  # ragged examples (of which texts are small) that are read together, to fill up full batches
@@ -68,12 +68,16 @@ def sweep(prefix: Prefix, cuts: Sequence[Cut], data: Dataset, views: int = 1, *,
     ragged = prefix.chain.lay(prefix.chain.example) is not None
     step = prefix.form.batch if not ragged else TEXTS if prefix.chain.example[prefix.chain.main].ndim == 1 else READ
     asks = [todo[i : i + step] for i in range(0, len(todo), step)]
+
+    def read(at: np.ndarray) -> Batch:
+        return pinned(data.read(rows[at], which[at]), prefix.form.device)
+
     with (
         tqdm(total=len(todo), desc=f"features at {cuts[-1].name}", unit="ex", delay=2, leave=False) as bar,
         ExitStack() as open_stores,
     ):
         writers = [open_stores.enter_context(gathered(store)) for store in filled] if len(todo) else []
-        for at, batch in zip(asks, ahead(lambda at: data.read(rows[at], which[at]), asks), strict=True):
+        for at, batch in zip(asks, ahead(read, asks), strict=True):
             batch = data.map(batch)
             batch.pop("y")
             for members, outputs in prefix.batches(batch, list(every), vectors):

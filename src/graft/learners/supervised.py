@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from graft.core.errors import TrainingDiverged
 from graft.core.nouns import Epoch, Phase
-from graft.data.dataset import Dataset, ahead, chunks
+from graft.data.dataset import Batch, Dataset, ahead, chunks
 from graft.model import contrast
 from graft.model.adamw import AdamW
 from graft.model.chain import Chain, Rest
-from graft.model.modes import is_norm, precision
+from graft.model.modes import is_norm, pinned, precision, sent
 from graft.model.terms import Blend, Terms
 
 
@@ -136,10 +136,14 @@ def fit(
         losses, right, shown, lr = [], [], [], 0.0
         order = batches(len(train), phase.batch, hash_seed(seed, index, epoch), _paired(train, phase))
         order = order[: phase.steps - (epoch - 1) * per_epoch]
-        asked = ahead(lambda rows, e=epoch: train.read(rows, view(rows, e, phase.views)), order)  # type: ignore[misc]
+
+        def drawn(rows: np.ndarray, epoch: int = epoch) -> Batch:
+            return pinned(train.read(rows, view(rows, epoch, phase.views)), device.type)
+
+        asked = ahead(drawn, order)
         asked = tqdm(asked, f"phase {index}, epoch {epoch} of {epochs}", len(order), unit="step", delay=2, leave=False)
         for number, read in enumerate(asked):
-            batch = {name: value.to(device) for name, value in train.map(read).items()}
+            batch = sent(train.map(read), str(device))
             lr = rate((epoch - 1) * per_epoch + number, phase.steps, phase.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = phase.lr * group["scale"] * lr

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -106,6 +106,22 @@ def standing_in(others: Sequence[tuple[nn.Parameter, torch.Tensor]]) -> Iterator
 
 def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:
     """Activations in bfloat16 where that is asked for; weights stay float32."""
+    kind = device.split(":")[0]
     if dtype == "bfloat16":
-        return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
-    return contextlib.nullcontext()
+        return torch.autocast(kind, dtype=torch.bfloat16)
+    if kind != "cuda":
+        return contextlib.nullcontext()
+    # All bits of it: by itself torch convolves in the ten of TF32 there, and a CPU's features would be others.
+    own = torch.backends.cudnn
+    return own.flags(own.enabled, own.benchmark, own.benchmark_limit, own.deterministic, allow_tf32=False)
+
+
+def pinned(batch: Mapping[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+    """A batch where a GPU can fetch it from while this process goes on; for other devices as it is."""
+    gpu = device.split(":")[0] == "cuda"
+    return {name: value.pin_memory() if gpu and value.device.type == "cpu" else value for name, value in batch.items()}
+
+
+def sent(batch: Mapping[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+    """A batch on a device; what is pinned arrives while this process goes on, before what the device does next."""
+    return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

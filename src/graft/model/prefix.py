@@ -10,7 +10,7 @@ from torch import nn
 from graft.core.keys import installed, key
 from graft.core.nouns import Form
 from graft.model.cuts import Cut, first
-from graft.model.modes import content, evaluating, pooled, precision, roundable, standing_in
+from graft.model.modes import content, evaluating, pooled, precision, roundable, sent, standing_in
 from graft.model.packing import gathered
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class Prefix:
             pool: names of the cuts of which one vector an example is asked for: the mean over positions and rows.
         """
         for members, chunk in self._chunks(inputs):
-            moved = {name: value.to(self.form.device) for name, value in chunk.items()}
+            moved = sent(chunk, self.form.device)
             lay = self.chain.lay(moved)
             found = self.capture(moved, cuts, () if lay else pool)
             outputs = {}

@@ -1,0 +1,99 @@
+"""On another device everything finds its way there and back, and comes to the same answers."""
+
+import json
+import os
+import subprocess
+import sys
+import wave
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from graft.data import toys
+from photos import photos as write_photos
+
+COUNT, SEED = 90, 3
+CASES = {  # what learns, beside a head alone
+    "tiny/shapes": (("lp_ft", "ema,delta,distill"), ("lora", "mixup"), ("contrastive", "")),
+    "tiny/phrases": (("gradual", "l2_sp"), ("ia3", "")),
+    "tiny/sounds": (("lp_ft", "l2_sp"),),
+    "tiny/cells": (("full", "bss,mixup"),),
+}
+
+
+def table(place: Path, columns: dict[str, list[str]]) -> Path:
+    lines = zip(*columns.values(), strict=True)
+    place.write_text("\n".join([",".join(columns), *(",".join(line) for line in lines)]), encoding="utf-8")
+    return place
+
+
+def data(backbone: str, place: Path) -> Path:
+    """Labelled examples of the kind that a backbone was made for."""
+    if backbone == "tiny/shapes":
+        return write_photos(place / "photos", classes=3, each=COUNT // 3)
+    kind = {"tiny/phrases": "sentences", "tiny/sounds": "sounds", "tiny/cells": "cells"}[backbone]
+    made, told = getattr(toys, kind)(COUNT, SEED)
+    fact, numbers = next(iter(told.items()))
+    labels = [toys.FACTS[kind][fact][number] for number in numbers]
+    if kind == "sentences":
+        return table(place / "texts.csv", {"text": [f'"{text}"' for text in made], "label": labels})
+    if kind == "cells":
+        columns = {name: [f"{value:.6f}" for value in made[:, at]] for at, name in enumerate(toys.COLUMNS)}
+        return table(place / "cells.csv", {**columns, "label": labels})
+    for number, (clip, label) in enumerate(zip(made, labels, strict=True)):
+        (folder := place / "clips" / label).mkdir(parents=True, exist_ok=True)
+        with wave.open(str(folder / f"{number}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(toys.RATE)
+            file.writeframes((clip * 8000).clip(-32767, 32767).astype("<i2").tobytes())
+    return place / "clips"
+
+
+@pytest.mark.parametrize("backbone", CASES)
+def test_answers_are_the_same(own_home: None, tmp_path: Path, backbone: str) -> None:
+    command = [sys.executable, __file__, str(data(backbone, tmp_path)), backbone]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["device"] == "elsewhere"
+    assert len(said["runs"]) == 1 + len(CASES[backbone])
+    for here, there in said["runs"].values():
+        np.testing.assert_allclose(there, here, atol=1e-4)  # attention is put together otherwise there
+
+
+def compared(place: str, backbone: str) -> dict[str, object]:
+    """What runs answer here, and on the other device, by strategy; and where their backbone was measured at last."""
+    import graft
+    from elsewhere import NAME, pretended, register
+    from graft.adapt import logits
+    from graft.core.nouns import Form
+
+    register()
+    task, budget, runs = graft.load(place), graft.Budget(seconds=8.0), {}
+    evidence = graft.rank(task, [backbone], budget)[0]
+    plain = replace(evidence, form=Form(batch=evidence.form.batch))
+
+    def outcome(plan: graft.Plan) -> list[list[float]]:
+        run = graft.adapt(task, plan, SEED)
+        answers = logits(task, run, task.test.open("elsewhere"))[0]
+        assert answers.std() > 0.01  # they tell examples apart
+        return answers.tolist()  # type: ignore[no-any-return]
+
+    for strategy, terms in (("linear_probe", ""), *CASES[backbone]):
+        plan = graft.plan(task, plain, strategy, budget, [term for term in terms.split(",") if term])
+        phases = tuple(replace(p, dtype="float32", steps=min(p.steps, 8)) for p in plan.phases)
+        plan = replace(plan, phases=phases)
+        here = outcome(plan)
+        with pretended():
+            runs[strategy] = here, outcome(replace(plan, form=replace(plain.form, device=NAME)))
+    with pretended():
+        measured = graft.rank(graft.load(place, seed=1), [backbone], budget)[0]
+    return {"device": measured.form.device, "runs": runs}
+
+
+if __name__ == "__main__":
+    print(json.dumps(compared(*sys.argv[1:])), flush=True)
+    os._exit(0)  # autograd's thread for a device that is not there cannot be ended
