@@ -7,6 +7,7 @@ Of the CPU's tensors, a device takes single numbers, and positions to look up.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -137,11 +138,7 @@ def register() -> None:
 @contextmanager
 def pretended() -> Iterator[None]:
     """Within the block, graft takes the device for this machine's own."""
-    import sys
-
-    import graft.build  # noqa: F401
-
-    place = sys.modules["graft.build"]
+    place = import_module("graft.build")
     real, place.device = place.device, lambda: NAME
     wait, torch.cuda.synchronize = torch.cuda.synchronize, lambda *_: None
     try:

@@ -61,17 +61,20 @@ def test_answers_are_the_same(own_home: None, tmp_path: Path, backbone: str) -> 
     assert said["device"] == "elsewhere"
     assert len(said["runs"]) == 1 + len(CASES[backbone])
     for here, there in said["runs"].values():
-        np.testing.assert_allclose(there, here, atol=1e-4)  # attention is put together otherwise there
+        np.testing.assert_allclose(there, here, atol=1e-4)  # a layer may be put together of other steps there
 
 
 def compared(place: str, backbone: str) -> dict[str, object]:
     """What runs answer here, and on the other device, by strategy; and where their backbone was measured at last."""
+    from torch.backends.cuda import enable_flash_sdp
+
     import graft
     from elsewhere import NAME, pretended, register
     from graft.adapt import logits
     from graft.core.nouns import Form
 
     register()
+    enable_flash_sdp(False)  # which the other device has not: attention in the same steps on both
     task, budget, runs = graft.load(place), graft.Budget(seconds=8.0), {}
     evidence = graft.rank(task, [backbone], budget)[0]
     plain = replace(evidence, form=Form(batch=evidence.form.batch))
