@@ -4,17 +4,16 @@ import json
 import os
 import subprocess
 import sys
-import wave
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import desks
 from graft.data import toys
-from photos import photos as write_photos
 
-COUNT, SEED = 90, 3
+SEED = 3
 CASES = {  # what learns, beside a head alone
     "tiny/shapes": (("lp_ft", "ema,delta,distill"), ("lora", "mixup"), ("contrastive", "")),
     "tiny/phrases": (("gradual", "l2_sp"), ("ia3", "")),
@@ -23,38 +22,25 @@ CASES = {  # what learns, beside a head alone
 }
 
 
-def table(place: Path, columns: dict[str, list[str]]) -> Path:
-    lines = zip(*columns.values(), strict=True)
-    place.write_text("\n".join([",".join(columns), *(",".join(line) for line in lines)]), encoding="utf-8")
-    return place
-
-
-def data(backbone: str, place: Path) -> Path:
-    """Labelled examples of the kind that a backbone was made for."""
-    if backbone == "tiny/shapes":
-        return write_photos(place / "photos", classes=3, each=COUNT // 3)
-    kind = {"tiny/phrases": "sentences", "tiny/sounds": "sounds", "tiny/cells": "cells"}[backbone]
-    made, told = getattr(toys, kind)(COUNT, SEED)
+def genes(desk: Path) -> None:
+    """A table of the genes that the network for them was taught with."""
+    made, told = toys.cells(90, SEED)
     fact, numbers = next(iter(told.items()))
-    labels = [toys.FACTS[kind][fact][number] for number in numbers]
-    if kind == "sentences":
-        return table(place / "texts.csv", {"text": [f'"{text}"' for text in made], "label": labels})
-    if kind == "cells":
-        columns = {name: [f"{value:.6f}" for value in made[:, at]] for at, name in enumerate(toys.COLUMNS)}
-        return table(place / "cells.csv", {**columns, "label": labels})
-    for number, (clip, label) in enumerate(zip(made, labels, strict=True)):
-        (folder := place / "clips" / label).mkdir(parents=True, exist_ok=True)
-        with wave.open(str(folder / f"{number}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(toys.RATE)
-            file.writeframes((clip * 8000).clip(-32767, 32767).astype("<i2").tobytes())
-    return place / "clips"
+    rows = [(*cell, toys.FACTS["cells"][fact][number]) for cell, number in zip(made, numbers, strict=True)]
+    desks.table(desk / "genes.csv", (*toys.COLUMNS, "label"), rows)
+
+
+DATA = {
+    "tiny/shapes": (desks.photos, "photos"), "tiny/phrases": (desks.texts, "mails"),
+    "tiny/sounds": (desks.clips, "clips"), "tiny/cells": (genes, "genes.csv"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("backbone", CASES)
 def test_answers_are_the_same(own_home: None, tmp_path: Path, backbone: str) -> None:
-    command = [sys.executable, __file__, str(data(backbone, tmp_path)), backbone]
+    write, name = DATA[backbone]
+    write(tmp_path)
+    command = [sys.executable, __file__, str(tmp_path / name), backbone]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     said = json.loads(done.stdout.splitlines()[-1])

@@ -14,6 +14,7 @@ from graft.data.dataset import Dataset, Examples, chunks
 from graft.features import features, sweep
 from graft.learners.supervised import Objective, view
 from graft.model.chain import Chain, Rest
+from graft.model.modes import sent
 from graft.model.prefix import Prefix
 from graft.model.terms import Draw, Tensors, Terms
 from graft.regularized import chosen, needing
@@ -104,7 +105,7 @@ def _before(old: Chain, rest: Rest, raw: Examples, phase: Phase, form: Form, eve
         else:
             batch = raw.map(raw.read(rows, which))
             found = prefix.run({name: value for name, value in batch.items() if name != "y"}, cuts)
-        return {name: h.to(form.device) for name, h in found.items()}
+        return sent(found, form.device)
 
     return before
 
@@ -113,8 +114,7 @@ def _effects(rest: Rest, train: Dataset, aim: Objective, seed: int) -> tuple[Ten
     """What the stages that learn put out for some training examples, and the loss's gradient there."""
     rows = np.random.default_rng(seed).permutation(len(train))[:WEIGHED]
     device = next(rest.network.parameters()).device
-    read = train.map(train.read(rows, np.zeros(len(rows), int)))
-    batch = {name: value.to(device) for name, value in read.items()}
+    batch = sent(train.map(train.read(rows, np.zeros(len(rows), int))), device)
     rest.eval()
     with aim.terms.stages() as now:
         loss = aim.loss(rest(batch), batch["y"])
@@ -127,8 +127,7 @@ def _target(prefix: Prefix, raw: Examples, phase: Phase) -> Draw:
     data = features(prefix, raw, max(1, phase.views), stored=phase.stored)
 
     def target(rows: np.ndarray, epoch: int) -> dict[str, Any]:
-        batch = data.map(data.read(rows, view(rows, epoch, phase.views)))
-        return {name: value.to(prefix.form.device) for name, value in batch.items()}
+        return sent(data.map(data.read(rows, view(rows, epoch, phase.views))), prefix.form.device)
 
     return target
 
@@ -137,5 +136,4 @@ def _even(raw: Dataset, device: str, seed: int) -> Iterator[Tensors]:
     """Shuffled batches of one size; what is left over is not shown, unless there is nothing else."""
     order, size = np.random.default_rng(seed).permutation(len(raw)), min(SETTLED, len(raw))
     for at in chunks(len(raw) // size * size, size):
-        batch = raw.map(raw.read(order[at], np.zeros(len(at), int)))
-        yield {name: value.to(device) for name, value in batch.items()}
+        yield sent(raw.map(raw.read(order[at], np.zeros(len(at), int))), device)

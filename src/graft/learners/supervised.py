@@ -143,7 +143,7 @@ def fit(
         asked = ahead(drawn, order)
         asked = tqdm(asked, f"phase {index}, epoch {epoch} of {epochs}", len(order), unit="step", delay=2, leave=False)
         for number, read in enumerate(asked):
-            batch = sent(train.map(read), str(device))
+            batch = sent(train.map(read), device)
             lr = rate((epoch - 1) * per_epoch + number, phase.steps, phase.warmup)
             for group in optimiser.param_groups:
                 group["lr"] = phase.lr * group["scale"] * lr
@@ -196,7 +196,7 @@ def predict(rest: Rest, data: Dataset, dtype: str = "float32", size: int = 64) -
             batch = data.map(read)
             targets.append(batch["y"].cpu().numpy())
             rest.eval()
-            out.append(rest({name: value.to(device) for name, value in batch.items()}).float().cpu().numpy())
+            out.append(rest(sent(batch, device)).float().cpu().numpy())
     return np.concatenate(out), np.concatenate(targets)
 
 

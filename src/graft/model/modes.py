@@ -105,7 +105,7 @@ def standing_in(others: Sequence[tuple[nn.Parameter, torch.Tensor]]) -> Iterator
 
 
 def precision(dtype: str, device: str) -> contextlib.AbstractContextManager[Any]:
-    """Activations in bfloat16 where that is asked for; weights stay float32."""
+    """Activations in bfloat16 where that is asked for, weights staying float32; or in float32, on a GPU, too."""
     kind = device.split(":")[0]
     if dtype == "bfloat16":
         return torch.autocast(kind, dtype=torch.bfloat16)
@@ -122,6 +122,6 @@ def pinned(batch: Mapping[str, torch.Tensor], device: str) -> dict[str, torch.Te
     return {name: value.pin_memory() if gpu and value.device.type == "cpu" else value for name, value in batch.items()}
 
 
-def sent(batch: Mapping[str, torch.Tensor], device: str) -> dict[str, torch.Tensor]:
+def sent(batch: Mapping[str, torch.Tensor], device: str | torch.device) -> dict[str, torch.Tensor]:
     """A batch on a device; what is pinned arrives while this process goes on, before what the device does next."""
     return {name: value.to(device, non_blocking=True) for name, value in batch.items()}

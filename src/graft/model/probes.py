@@ -17,7 +17,7 @@ from graft.core.nouns import Form
 from graft.model import openvino
 from graft.model.chain import Chain
 from graft.model.cuts import first
-from graft.model.modes import learning, precision
+from graft.model.modes import learning, precision, sent
 from graft.model.prefix import Prefix, Tensors
 
 log = logging.getLogger("graft")
@@ -51,7 +51,7 @@ def rough(device: str) -> bool:
 def stage_seconds(prefix: Prefix, inputs: Tensors, rounds: int = 2) -> list[float]:
     """Wall seconds of every stage for one example, the least of some rounds over one batch; the first one warms up."""
     network, cuts = prefix.chain.network, prefix.chain.stages
-    moved = {name: value.to(prefix.form.device) for name, value in few(inputs).items()}
+    moved = sent(few(inputs), prefix.form.device)
     best = np.full(len(cuts), np.inf)
     for _ in range(rounds):
         stamps: list[float] = []
@@ -181,7 +181,7 @@ def choose_training(
     points the same way, and not tried where it runs nothing faster.
     """
     device = str(next(chain.network.parameters()).device)
-    moved = {name: value.to(device) for name, value in few(inputs).items()}
+    moved = sent(few(inputs), device)
     count, targets = len(moved.get("length", next(iter(moved.values())))), targets.to(device)
     taken, gradients = {}, {}
     with learning(chain.network) as wanted:
