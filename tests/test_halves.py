@@ -140,6 +140,60 @@ def test_errors_cancel_along_the_inputs_whichever_axis_they_are(pixels, tmp_path
     assert np.abs((near - exact).sum(1)).mean() < 0.5 * np.abs((rounded(exact) - exact).sum(1)).mean()
 
 
+class Block(nn.Module):
+    """A part of a transformer: what a layer says of normed tokens is scaled and added to the tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.layer, self.scale = nn.LayerNorm(96), nn.Linear(96, 96), nn.Parameter(torch.randn(96))
+        self.last = nn.Linear(96, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x + self.layer(self.norm(x)) * self.scale)
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randn(2, 5, 96, generator=torch.Generator().manual_seed(3))
+
+
+def test_a_matrix_is_rounded_with_the_scale_behind_it(tokens, tmp_path) -> None:
+    block = Block()
+    model = graph(block, tokens, tmp_path)
+    before, scales = said(model, tokens), kinds(model).count("Multiply")
+    unbiased(model)
+    assert kinds(model).count("Multiply") == scales - 1
+    (layer,) = (
+        node for node in model.get_ordered_ops() if node.get_friendly_name().endswith("layer/aten::linear/MatMul")
+    )
+    exact = (block.layer.weight * block.scale[:, None]).detach().numpy()
+    np.testing.assert_array_equal(layer.input_value(1).get_node().data, cancelling(exact))
+    assert [taker.get_node().get_type_name() for taker in layer.output(0).get_target_inputs()] == ["Clamp"]
+    np.testing.assert_allclose(said(model, tokens), before, atol=0.01 * np.abs(before).max())
+
+
+@pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
+def test_norms_run_in_float32(tokens, tmp_path, tiny_home) -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Block(), nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(x))
+
+    package, network = openvino(), Two()
+    kept = compiled._read(package, network, {"second": "two"}, {"x": tokens}, "second")
+    ran = []
+    for model in (graph(network, tokens, tmp_path), kept):
+        whole = package.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+        steps = [step.get_rt_info() for step in whole.get_runtime_model().get_ordered_ops()]
+        ran.append({step["runtimePrecision"] for step in steps if step["layerType"] == "MVN"})
+    assert "bf16" in ran[0]  # by itself it rounds what enters one
+    assert ran[1] == {"f32"}
+
+
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
 def test_biases_are_not_rounded(pixels, tmp_path) -> None:
     layer = nn.Conv2d(3, 4, 3)

@@ -1,9 +1,11 @@
 """A compiled graph made ready for bfloat16, whose numbers keep 8 bits: what need not be rounded is not.
 
 Pixels are whole numbers up to 255, which bfloat16 holds exactly; brought to mean 0 and deviation 1 they are not. So the
-scale moves into the weights of the first layer. Biases stay in float32, and the errors of rounded weights cancel.
+scale moves into the weights of the first layer. Biases and layer norms stay in float32, and the errors of rounded
+weights cancel.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import torch
 LAYERS = {"Convolution": 1, "GroupConvolution": 2, "MatMul": 0}
 PIECE = 64  # weights, at most, over which errors are passed on
 MOST = float(np.finfo(np.float32).max)
+NORMS = re.compile(r'<layer [^>]*name="[^"]*::layer_norm/[^"]*" type="(MVN|Multiply|Add)"[^>]*>\s*<data [^>]*/>')
+PRECISE = '<rt_info><attribute name="precise" version="0" /></rt_info>'
 
 
 def whole_pixels(model: Any) -> None:
@@ -39,12 +43,22 @@ def whole_pixels(model: Any) -> None:
     model.validate_nodes_and_infer_types()
 
 
+def precise(graph: str) -> str:
+    """A graph as it is saved, its layer norms marked to run in float32.
+
+    What enters them is not rounded, nor what they compute, but once what leaves them. No call sets the mark, but it is
+    read from a file.
+    """
+    return NORMS.sub(lambda found: found[0] + PRECISE, graph)
+
+
 def unbiased(model: Any) -> None:
     """Round every layer's weights so that their errors cancel, and spare its bias, which would be rounded with it."""
     for layer in model.get_ordered_ops():
         weights = _weights(layer)
         if weights is None:
             continue
+        weights = _with_scale(layer, weights)
         outputs = LAYERS[layer.get_type_name()] or weights.ndim - 1
         layer.input(1).replace_source_output(_constant(cancelling(weights, outputs)).output(0))
         takers = list(layer.output(0).get_target_inputs())
@@ -100,6 +114,21 @@ def _weights(layer: Any) -> np.ndarray | None:
     if source.get_type_name() != "Constant" or source.data.ndim < 2:
         return None
     return np.asarray(source.data, np.float32)
+
+
+def _with_scale(layer: Any, weights: np.ndarray) -> np.ndarray:
+    """A matrix and the scale of each of its outputs in one: else they would become one later, and be rounded anew."""
+    takers = list(layer.output(0).get_target_inputs())
+    if weights.ndim != 2 or [taker.get_node().get_type_name() for taker in takers] != ["Multiply"]:
+        return weights
+    step = takers[0].get_node()
+    scale = step.input_value(1).get_node()
+    if scale.get_type_name() != "Constant" or scale.data.shape[-1:] != (scale.data.size,):
+        return weights
+    for taker in step.output(0).get_target_inputs():
+        taker.replace_source_output(layer.output(0))
+    takers[0].replace_source_output(scale.output(0))  # so that the layer has no taker but those
+    return weights * np.asarray(scale.data, np.float32).reshape(-1, 1)
 
 
 def _scaled(layer: Any) -> tuple[Any, np.ndarray, np.ndarray] | None:

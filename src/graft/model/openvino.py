@@ -17,7 +17,7 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
-from graft.model.halves import unbiased, unmoved, whole_pixels
+from graft.model.halves import PRECISE, precise, unbiased, unmoved, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating
 from graft.model.prefix import Asked, Tensors, reached
@@ -112,7 +112,7 @@ def _given(output: Any, asked: Asked) -> Any:
 def _read(package: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tensors, last: str) -> Any:
     """A graph that reaches this stage: the one in the home, or a new one of the whole network."""
     shapes = [(name, tuple(value.shape)) for name, value in inputs.items()]
-    names = {stage: key(package.__version__, stage, id, shapes) for stage, id in ids.items()}
+    names = {stage: key(package.__version__, PRECISE, stage, id, shapes) for stage, id in ids.items()}
     place, whole = home.folder("graphs"), names[list(ids)[-1]]
     with home.lock("graphs", whole):
         found = place / f"{names[last]}.txt"  # names the folder of the graph that has this stage
@@ -124,7 +124,8 @@ def _read(package: Any, network: nn.Module, ids: Mapping[str, str], inputs: Tens
                 at.mkdir(exist_ok=True)
                 package.save_model(model, at / "new.xml", compress_to_fp16=False)
                 (at / "new.bin").replace(at / "graph.bin")
-                (at / "new.xml").replace(at / "graph.xml")
+                home.write_text(at / "graph.xml", precise((at / "new.xml").read_text(encoding="utf-8")))
+                (at / "new.xml").unlink()
             for name in names.values():
                 home.write_text(place / f"{name}.txt", at.name)
             home.evict(MOST, "graphs", frozenset({at.name}))
