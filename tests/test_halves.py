@@ -12,7 +12,7 @@ import graft.model.probes as probes
 from graft.build import build, find
 from graft.core.nouns import Form
 from graft.model.cuts import first
-from graft.model.halves import cancelling, rounded, unbiased, whole_pixels
+from graft.model.halves import cancelling, keyed, rounded, unbiased, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating, precision, roundable, standing_in
 from graft.model.network import Affine
@@ -171,6 +171,64 @@ def test_a_matrix_is_rounded_with_the_scale_behind_it(tokens, tmp_path) -> None:
     np.testing.assert_array_equal(layer.input_value(1).get_node().data, cancelling(exact))
     assert [taker.get_node().get_type_name() for taker in layer.output(0).get_target_inputs()] == ["Clamp"]
     np.testing.assert_allclose(said(model, tokens), before, atol=0.01 * np.abs(before).max())
+
+
+class Attention(nn.Module):
+    """Two heads whose queries, keys and values come out of one layer, or of one each; keys have a large bias."""
+
+    def __init__(self, one: bool, shown: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList([nn.Linear(96, 3 * 96)] if one else [nn.Linear(96, 96) for _ in range(3)])
+        self.last, self.shown = nn.Linear(96, 8), shown
+        keys = self.layers[0].bias[96:192] if one else self.layers[1].bias
+        with torch.no_grad():
+            keys += 20
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(self.layers) == 1:
+            q, k, v = self.layers[0](x).reshape(len(x), -1, 3, 2, 48).permute(2, 0, 3, 1, 4).unbind(0)
+        else:
+            q, k, v = (layer(x).view(len(x), -1, 2, 48).transpose(1, 2) for layer in self.layers)
+        said = nn.functional.scaled_dot_product_attention(q, k, v)
+        return self.last((said + k if self.shown else said).transpose(1, 2).flatten(2))
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_keys_need_no_bias(tokens, tmp_path, one) -> None:
+    network = Attention(one)
+    model = graph(network, tokens, tmp_path)
+    before = said(model, tokens)
+    keyed(model)
+    np.testing.assert_allclose(said(model, tokens), before, atol=1e-5)
+    layers = [node for node in model.get_ordered_ops() if node.get_friendly_name().endswith("linear/Add")]
+    kept = sorted((np.array(node.input_value(1).get_node().data).ravel() for node in layers), key=lambda each: each[0])
+    exact = np.concatenate([layer.bias.detach().numpy() for layer in network.layers])
+    assert len(kept) == len(network.layers) + 1  # and the last one
+    found = np.concatenate(kept)
+    assert (found == 0).sum() == 96
+    assert set(found[found != 0]) == {*exact[:96], *exact[192:], *network.last.bias.detach().numpy()}
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_keys_that_something_else_reads_keep_their_bias(tokens, tmp_path, one) -> None:
+    model = graph(Attention(one, shown=True), tokens, tmp_path)
+    before, names = said(model, tokens), kinds(model)
+    keyed(model)
+    assert kinds(model) == names
+    np.testing.assert_array_equal(said(model, tokens), before)
+
+
+@pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
+def test_less_is_lost_of_keys_without_their_bias(tmp_path) -> None:
+    network, tokens = Attention(one=True), 4 * torch.randn(32, 5, 96, generator=torch.Generator().manual_seed(3))
+    exact, lost = torch.from_numpy(said(graph(network, tokens, tmp_path), tokens).copy()), []
+    for spare in ((), (keyed,)):
+        model = graph(network, tokens, tmp_path)
+        for each in spare:
+            each(model)
+        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, tokens, "bf16").copy())))
+    assert lost[0] > 2 * lost[1]
 
 
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")

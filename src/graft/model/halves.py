@@ -6,13 +6,17 @@ weights cancel.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
+from graft.model.intel import openvino
+
 # How many of the weights' axes, the first ones, tell outputs apart; 0: all but the last (OpenVINO turns matrices so).
 LAYERS = {"Convolution": 1, "GroupConvolution": 2, "MatMul": 0}
+TURNED = ("Reshape", "Transpose", "Split", "VariadicSplit", "Squeeze", "Unsqueeze", "Gather", "StridedSlice", "Slice")
 PIECE = 64  # weights, at most, over which errors are passed on
 MOST = float(np.finfo(np.float32).max)
 NORMS = re.compile(r'<layer [^>]*name="[^"]*::layer_norm/[^"]*" type="(MVN|Multiply|Add)"[^>]*>\s*<data [^>]*/>')
@@ -65,6 +69,66 @@ def unbiased(model: Any) -> None:
         if [taker.get_node().get_type_name() for taker in takers] == ["Add"]:
             takers[0].replace_source_output(unmoved(layer.output(0)))
     model.validate_nodes_and_infer_types()
+
+
+def keyed(model: Any) -> None:
+    """Take the bias off every attention's keys: it adds the same to what a query says of each, which softmax takes off.
+
+    Learned without a gradient, it may be far larger than what tells keys apart, and the key be rounded for its sake.
+    """
+    for attention in model.get_ordered_ops():
+        if attention.get_type_name() != "ScaledDotProductAttention":
+            continue
+        bias = _biased(attention.input_value(1))
+        if bias is None:
+            continue
+        ends = _ends(bias.output(0))
+        if all(end.get_node().get_friendly_name() == attention.get_friendly_name() for end in ends):
+            own, others = _channels(
+                bias, [[end for end in ends if (end.get_index() == 1) is key] for key in (True, False)]
+            )
+            kept = np.array(bias.input_value(1).get_node().data, np.float32)
+            kept[..., sorted(own - others)] = 0
+            bias.input(1).replace_source_output(_constant(kept).output(0))
+
+
+def _biased(output: Any) -> Any | None:
+    """The sum of a layer and its bias that is merely turned and cut on its way here."""
+    node = output.get_node()
+    while node.get_type_name() in TURNED:
+        node = node.input_value(0).get_node()
+    if node.get_type_name() != "Add" or _weights(node.input_value(0).get_node()) is None:
+        return None
+    bias = node.input_value(1).get_node()
+    plain = bias.get_type_name() == "Constant" and bias.data.shape[-1:] == (bias.data.size,)
+    return node if plain and node.get_output_partial_shape(0).is_static else None
+
+
+def _ends(output: Any) -> list[Any]:
+    """Where a sum goes, once it has been turned and cut."""
+    found = []
+    for taker in output.get_target_inputs():
+        node = taker.get_node()
+        turned = node.get_type_name() in TURNED and taker.get_index() == 0
+        found += [end for each in node.outputs() for end in _ends(each)] if turned else [taker]
+    return found
+
+
+def _channels(bias: Any, ends: Sequence[Sequence[Any]]) -> list[set[int]]:
+    """Which channels of a sum come to these ends: its numbers are sent there."""
+    package = openvino()
+    shape = bias.output(0).get_shape()
+    numbers = package.opset13.parameter(shape, np.float32)
+    takers = bias.output(0).get_target_inputs()
+    for taker in takers:
+        taker.replace_source_output(numbers.output(0))
+    sources = [[end.get_source_output() for end in some] for some in ends]
+    turned = package.Model([one for some in sources for one in some], [numbers])
+    said = package.Core().compile_model(turned, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = iter(said([np.broadcast_to(np.arange(shape[-1], dtype=np.float32), shape)]).values())
+    for taker in takers:
+        taker.replace_source_output(bias.output(0))
+    return [{int(at) for _ in some for at in np.unique(next(found))} for some in sources]
 
 
 def unmoved(output: Any) -> Any:
