@@ -39,7 +39,8 @@ def network(job: dict[str, Any], outputs: int) -> nn.Module:
     if library == "timm":
         import timm
 
-        model = timm.create_model(name, num_classes=outputs)
+        fixed = timm.get_pretrained_cfg(name).fixed_input_size  # a transformer's positions are for photos of one size
+        model = timm.create_model(name, num_classes=outputs, **({"img_size": job["size"]} if fixed else {}))
     else:
         import torchvision
 
