@@ -12,7 +12,7 @@ import graft.model.probes as probes
 from graft.build import build, find
 from graft.core.nouns import Form
 from graft.model.cuts import first
-from graft.model.halves import cancelling, keyed, rounded, unbiased, whole_pixels
+from graft.model.halves import cancelling, rounded, unbiased, unbiased_keys, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating, precision, roundable, standing_in
 from graft.model.network import Affine
@@ -53,6 +53,16 @@ def graph(network: nn.Module, x: torch.Tensor, place) -> object:
 
 def said(model: object, x: torch.Tensor, dtype: str = "f32") -> np.ndarray:
     return openvino().Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": dtype})([x.numpy()])[0]
+
+
+def lost(network: nn.Module, x: torch.Tensor, place, spare) -> list[float]:
+    """How far bfloat16 turns features, as it is and with something spared."""
+    exact, found = torch.from_numpy(said(graph(network, x, place), x).copy()), []
+    for each in (lambda model: None, spare):
+        model = graph(network, x, place)
+        each(model)
+        found.append(1 - centred_cosine(exact, torch.from_numpy(said(model, x, "bf16").copy())))
+    return found
 
 
 def kinds(model) -> list[str]:
@@ -199,7 +209,7 @@ def test_keys_need_no_bias(tokens, tmp_path, one) -> None:
     network = Attention(one)
     model = graph(network, tokens, tmp_path)
     before = said(model, tokens)
-    keyed(model)
+    unbiased_keys(model)
     np.testing.assert_allclose(said(model, tokens), before, atol=1e-5)
     layers = [node for node in model.get_ordered_ops() if node.get_friendly_name().endswith("linear/Add")]
     kept = sorted((np.array(node.input_value(1).get_node().data).ravel() for node in layers), key=lambda each: each[0])
@@ -214,7 +224,7 @@ def test_keys_need_no_bias(tokens, tmp_path, one) -> None:
 def test_keys_that_something_else_reads_keep_their_bias(tokens, tmp_path, one) -> None:
     model = graph(Attention(one, shown=True), tokens, tmp_path)
     before, names = said(model, tokens), kinds(model)
-    keyed(model)
+    unbiased_keys(model)
     assert kinds(model) == names
     np.testing.assert_array_equal(said(model, tokens), before)
 
@@ -222,13 +232,8 @@ def test_keys_that_something_else_reads_keep_their_bias(tokens, tmp_path, one) -
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
 def test_less_is_lost_of_keys_without_their_bias(tmp_path) -> None:
     network, tokens = Attention(one=True), 4 * torch.randn(32, 5, 96, generator=torch.Generator().manual_seed(3))
-    exact, lost = torch.from_numpy(said(graph(network, tokens, tmp_path), tokens).copy()), []
-    for spare in ((), (keyed,)):
-        model = graph(network, tokens, tmp_path)
-        for each in spare:
-            each(model)
-        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, tokens, "bf16").copy())))
-    assert lost[0] > 2 * lost[1]
+    plain, spared = lost(network, tokens, tmp_path, unbiased_keys)
+    assert plain > 2 * spared
 
 
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
@@ -269,14 +274,8 @@ def test_less_is_lost_in_bfloat16(pixels, tmp_path) -> None:
     """Of pictures in one colour each, all pixels of which are rounded alike."""
     colours = torch.randint(0, 256, (32, 3, 1, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     flat = colours.repeat(1, 1, 9, 9)
-    exact = torch.from_numpy(said(graph(Scaled(1), flat, tmp_path), flat).copy())
-    lost = []
-    for spare in ((), (whole_pixels,)):
-        model = graph(Scaled(1), flat, tmp_path)
-        for each in spare:
-            each(model)
-        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, flat, "bf16").copy())))
-    assert lost[0] > 2 * lost[1]
+    plain, spared = lost(Scaled(1), flat, tmp_path, whole_pixels)
+    assert plain > 2 * spared
 
 
 @pytest.mark.skipif("bfloat16" not in compiled.dtypes(), reason="this processor has no bfloat16 for OpenVINO")
@@ -288,14 +287,8 @@ def test_less_is_lost_of_pictures_that_look_alike(tmp_path) -> None:
         nn.init.kaiming_normal_(conv.weight)
         nn.init.normal_(conv.bias, std=0.5)
     alike = torch.randn(1, 3, 16, 16) + 0.2 * torch.randn(32, 3, 16, 16)
-    exact = torch.from_numpy(said(graph(network, alike, tmp_path), alike).copy())
-    lost = []
-    for spare in ((), (unbiased,)):
-        model = graph(network, alike, tmp_path)
-        for each in spare:
-            each(model)
-        lost.append(1 - centred_cosine(exact, torch.from_numpy(said(model, alike, "bf16").copy())))
-    assert lost[0] > 2 * lost[1]
+    plain, spared = lost(network, alike, tmp_path, unbiased)
+    assert plain > 2 * spared
 
 
 def test_a_graph_gives_the_mean_over_positions_where_that_is_asked_for(tiny_home) -> None:

@@ -1,8 +1,8 @@
 """A compiled graph made ready for bfloat16, whose numbers keep 8 bits: what need not be rounded is not.
 
 Pixels are whole numbers up to 255, which bfloat16 holds exactly; brought to mean 0 and deviation 1 they are not. So the
-scale moves into the weights of the first layer. Biases and layer norms stay in float32, and the errors of rounded
-weights cancel.
+scale moves into the weights of the first layer. Biases and layer norms stay in float32, the errors of rounded weights
+cancel, and keys, which are rounded, lose what all of them have in common.
 """
 
 import re
@@ -71,7 +71,7 @@ def unbiased(model: Any) -> None:
     model.validate_nodes_and_infer_types()
 
 
-def keyed(model: Any) -> None:
+def unbiased_keys(model: Any) -> None:
     """Take the bias off every attention's keys: it adds the same to what a query says of each, which softmax takes off.
 
     Learned without a gradient, it may be far larger than what tells keys apart, and the key be rounded for its sake.
@@ -79,17 +79,16 @@ def keyed(model: Any) -> None:
     for attention in model.get_ordered_ops():
         if attention.get_type_name() != "ScaledDotProductAttention":
             continue
-        bias = _biased(attention.input_value(1))
-        if bias is None:
+        total = _biased(attention.input_value(1))
+        if total is None:
             continue
-        ends = _ends(bias.output(0))
-        if all(end.get_node().get_friendly_name() == attention.get_friendly_name() for end in ends):
-            own, others = _channels(
-                bias, [[end for end in ends if (end.get_index() == 1) is key] for key in (True, False)]
-            )
-            kept = np.array(bias.input_value(1).get_node().data, np.float32)
-            kept[..., sorted(own - others)] = 0
-            bias.input(1).replace_source_output(_constant(kept).output(0))
+        ends = _ends(total.output(0))
+        if any(end.get_node().get_friendly_name() != attention.get_friendly_name() for end in ends):
+            continue
+        seen = _channels(total, ends)
+        keys = np.array([end.get_index() == 1 for end in ends])
+        bias = _constant(np.where(seen[keys].any(0) & ~seen[~keys].any(0), 0, total.input_value(1).get_node().data))
+        total.input(1).replace_source_output(bias.output(0))
 
 
 def _biased(output: Any) -> Any | None:
@@ -99,8 +98,7 @@ def _biased(output: Any) -> Any | None:
         node = node.input_value(0).get_node()
     if node.get_type_name() != "Add" or _weights(node.input_value(0).get_node()) is None:
         return None
-    bias = node.input_value(1).get_node()
-    plain = bias.get_type_name() == "Constant" and bias.data.shape[-1:] == (bias.data.size,)
+    plain = _by_channel(node.input_value(1).get_node()) is not None
     return node if plain and node.get_output_partial_shape(0).is_static else None
 
 
@@ -114,21 +112,23 @@ def _ends(output: Any) -> list[Any]:
     return found
 
 
-def _channels(bias: Any, ends: Sequence[Sequence[Any]]) -> list[set[int]]:
-    """Which channels of a sum come to these ends: its numbers are sent there."""
+def _channels(total: Any, ends: Sequence[Any]) -> np.ndarray:
+    """Which channels of a sum come to each end, found by sending their numbers there. Shape: (end, channel)."""
     package = openvino()
-    shape = bias.output(0).get_shape()
+    shape = total.output(0).get_shape()
     numbers = package.opset13.parameter(shape, np.float32)
-    takers = bias.output(0).get_target_inputs()
+    takers = total.output(0).get_target_inputs()
     for taker in takers:
         taker.replace_source_output(numbers.output(0))
-    sources = [[end.get_source_output() for end in some] for some in ends]
-    turned = package.Model([one for some in sources for one in some], [numbers])
-    said = package.Core().compile_model(turned, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = iter(said([np.broadcast_to(np.arange(shape[-1], dtype=np.float32), shape)]).values())
+    turned = package.Model([end.get_source_output() for end in ends], [numbers])
+    run = package.Core().compile_model(turned, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = run([np.broadcast_to(np.arange(shape[-1], dtype=np.float32), shape)]).values()
     for taker in takers:
-        taker.replace_source_output(bias.output(0))
-    return [{int(at) for _ in some for at in np.unique(next(found))} for some in sources]
+        taker.replace_source_output(total.output(0))
+    seen = np.zeros((len(ends), shape[-1]), bool)
+    for here, channels in zip(seen, found, strict=True):
+        here[channels.astype(int).ravel()] = True
+    return seen
 
 
 def unmoved(output: Any) -> Any:
@@ -186,13 +186,22 @@ def _with_scale(layer: Any, weights: np.ndarray) -> np.ndarray:
     if weights.ndim != 2 or [taker.get_node().get_type_name() for taker in takers] != ["Multiply"]:
         return weights
     step = takers[0].get_node()
-    scale = step.input_value(1).get_node()
-    if scale.get_type_name() != "Constant" or scale.data.shape[-1:] != (scale.data.size,):
+    scale = _by_channel(step.input_value(1).get_node())
+    if scale is None:
         return weights
     for taker in step.output(0).get_target_inputs():
         taker.replace_source_output(layer.output(0))
-    takers[0].replace_source_output(scale.output(0))  # so that the layer has no taker but those
-    return weights * np.asarray(scale.data, np.float32).reshape(-1, 1)
+    takers[0].replace_source_output(step.input_value(1))  # so that the layer has no taker but those
+    scaled: np.ndarray = weights * scale[:, None]
+    return scaled
+
+
+def _by_channel(node: Any) -> np.ndarray | None:
+    """One number for each entry of the last axis, where a node is that. Shape: (channel,)."""
+    if node.get_type_name() != "Constant" or node.data.shape[-1:] != (node.data.size,):
+        return None
+    numbers: np.ndarray = np.asarray(node.data, np.float32).ravel()
+    return numbers
 
 
 def _scaled(layer: Any) -> tuple[Any, np.ndarray, np.ndarray] | None:

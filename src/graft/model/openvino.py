@@ -17,7 +17,7 @@ from graft.core import home
 from graft.core.errors import GraftError, PlanError
 from graft.core.keys import key
 from graft.model.cuts import first
-from graft.model.halves import PRECISE, keyed, precise, unbiased, unmoved, whole_pixels
+from graft.model.halves import PRECISE, precise, unbiased, unbiased_keys, unmoved, whole_pixels
 from graft.model.intel import openvino
 from graft.model.modes import evaluating
 from graft.model.prefix import Asked, Tensors, reached
@@ -62,7 +62,7 @@ def compiled(
         part = package.Model(kept, whole.get_parameters())
         if dtype != "float32":
             whole_pixels(part)
-            keyed(part)
+            unbiased_keys(part)
             unbiased(part)
         settings = {
             "INFERENCE_PRECISION_HINT": PRECISION[dtype],
