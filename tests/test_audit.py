@@ -12,7 +12,8 @@ import graft
 from graft import words
 from graft.candidate import LIKELY
 from graft.core.errors import DataError
-from graft.core.examples import Suspect, look_at
+from graft.core.examples import PAIRS, Suspect, look_at
+from graft.data import audit
 from graft.data.audit import alike
 from graft.data.shortcuts import facts_of, levels, shortcuts, told, warnings
 from graft.data.splits import later
@@ -249,11 +250,30 @@ def test_look_alikes_are_those_that_comparing_all_pairs_finds() -> None:
             for b in range(a + 1, 80)
             if (hashes[a] ^ hashes[b]).bit_count() <= 3 and ids[a] != ids[b]
         ]
-        across, within = alike(hashes, ids, parts)
-        assert across == [(a, b) for a, b in near if parts[a] != parts[b]]
+        pairs, across, within = alike(hashes, ids, parts)
+        away = [(a, b) for a, b in near if parts[a] != parts[b]]
+        assert pairs == away[:PAIRS]
+        assert across == sorted({row for pair in away for row in pair})
         assert within == sorted({row for a, b in near if parts[a] == parts[b] for row in (a, b)})
         assert across
         assert within
+
+
+@pytest.mark.parametrize(("looks", "share"), [(1 << 27, 1), (1 << 16, 0.98)])
+def test_a_crowd_of_look_alikes_is_counted_by_rows(looks: int, share: float, monkeypatch) -> None:
+    """Of 3,000 that look alike there are millions of pairs; with fewer looks than pairs nearly every row is found."""
+    monkeypatch.setattr(audit, "LOOKS", looks)
+    bits = np.uint64(1) << np.arange(64, dtype=np.uint64)
+    base = np.random.default_rng(0).integers(1, 2**63, dtype=np.uint64)
+    near = [int(base ^ bits[at % 64] ^ bits[at // 64]) for at in range(3000) if at % 64 != at // 64]
+    parts = [*("train" if at % 3 else "test" for at in range(len(near))), "test"]
+    pairs, across, within = alike([*near, int(~base)], [f"{at}" for at in range(len(parts))], parts)
+    for rows in (across, within):
+        assert set(rows) <= {*range(len(near))}
+        assert len(rows) >= share * len(near)
+    assert len(pairs) == PAIRS
+    assert all((near[a] ^ near[b]).bit_count() <= 3 and parts[a] != parts[b] for a, b in pairs)
+    assert pairs == sorted(pairs)
 
 
 def test_planted_leaks_are_caught(home, tmp_path) -> None:

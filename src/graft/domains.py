@@ -84,8 +84,9 @@ def sourced(
     hashes = [
         fact.get("hash", 0) for fact in (*(row.facts for row in own), *(facts[r.item][1] for r, _ in kept.values()))
     ]
-    pairs, _ = audit.alike(hashes, [*(row.id for row in own), *kept], ["own"] * len(own) + ["source"] * len(kept))
-    if count := len({other for _, other in pairs}):
+    parts = ["own"] * len(own) + ["source"] * len(kept)
+    _, across, _ = audit.alike(hashes, [*(row.id for row in own), *kept], parts)
+    if count := sum(row >= len(own) for row in across):
         alike = f"{count} of {len(kept)} source examples look like one of the data's own"
         notes.append(f"{alike}; what they teach may be too good.")
     groups = tuple(row.group for row, _ in kept.values())

@@ -165,7 +165,7 @@ def load(
         found=len(found.rows) + len(found.skipped),
         skipped=tuple(skipped),
         moved=tuple(moved),
-        near_duplicates=tuple((kept[a][0].item, kept[b][0].item) for a, b in pairs[: audit.SHOWN]),
+        near_duplicates=tuple((kept[a][0].item, kept[b][0].item) for a, b in pairs),
         notes=tuple(notes),
         drawn=(not any(row.part for row in rows) or "train" not in {row.part for row in rows}) and not dated(rows),
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from graft.core.errors import DataError
+from graft.core.examples import PAIRS
 from graft.data import audit
 from graft.data.splits import SHARES, later, split
 
@@ -161,22 +162,23 @@ def parts(rows: list[Seen], kind: Any, seed: int, notes: list[str]) -> list[str]
 
 
 def lookalikes(kept: list[tuple[Seen, str]], alike: list[tuple[str, str]], notes: list[str]) -> list[tuple[int, int]]:
-    """The pairs of examples in different parts that look alike, by their hashes or by what the reader found."""
+    """The first pairs of examples in different parts that look alike, by their hashes or by what the reader found."""
     plain, mirrored = ([row.facts.get(name, 0) for row, _ in kept] for name in ("hash", "mirrored"))
-    pairs, within = audit.alike(plain, [row.id for row, _ in kept], [part for _, part in kept], mirrored)
+    pairs, *rows = audit.alike(plain, [row.id for row, _ in kept], [part for _, part in kept], mirrored)
+    across, within = (set(some) for some in rows)
     at = {row.item: place for place, (row, _) in enumerate(kept)}
     for one, other in ((at[a], at[b]) for a, b in alike if a in at and b in at):
         if kept[one][1] == kept[other][1]:
-            within = sorted({*within, one, other})
+            within |= {one, other}
         else:
+            across |= {one, other}
             pairs.append((one, other))
     if within:
-        said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[within[0]][0].item}"
+        said = f"{len(within)} of {len(kept)} look like another of their part, such as {kept[min(within)][0].item}"
         notes.append(f"{said}: they say less than so many different ones.")
-    if pairs:
-        count = f"{len(pairs)} pairs in different parts look" if len(pairs) > 1 else "One pair in different parts looks"
-        notes.append(f"{count} alike; what is measured may be too good.")
-    return pairs
+    if across:
+        notes.append(f"{len(across)} of {len(kept)} look like one of another part: what is measured may be too good.")
+    return pairs[:PAIRS]
 
 
 def _tied(rows: list[Seen]) -> str:

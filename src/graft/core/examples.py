@@ -6,6 +6,7 @@ from hashlib import blake2b
 from pathlib import PurePath
 
 Target = int | float | tuple[int | float, ...]  # an index, a number, or several
+PAIRS = 200  # look-alikes that an audit keeps
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def placeless(suspects: Iterable[Suspect]) -> tuple[Suspect, ...]:
 
 
 def lookalikes(pairs: int) -> str:
-    """Pairs across parts, in a clause."""
-    stand = "1 pair of look-alikes stands" if pairs == 1 else f"{pairs} pairs of look-alikes stand"
+    """Pairs across parts, of which PAIRS at most are kept, in a clause."""
+    more = " or more" if pairs == PAIRS else ""
+    stand = "1 pair of look-alikes stands" if pairs == 1 else f"{pairs}{more} pairs of look-alikes stand"
     return f"{stand} in different parts"
 
 
