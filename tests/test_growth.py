@@ -5,19 +5,21 @@ import sys
 import tracemalloc
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 import graft
 from graft import candidate
 from graft.build import examples
 from graft.core.keys import key
-from graft.data import dataset
+from graft.data import dataset, toys
 from graft.model import linear
-from graft.plan import BASE_BYTES
+from graft.plan import BASE_BYTES, EXAMPLE_BYTES
 from graft.scores.knn import ASKED, CELLS, knn
 
 
@@ -39,8 +41,22 @@ def test_the_exact_head_takes_the_memory_that_plan_states(tiny_home: Path, photo
     sizes = [
         x.nbytes + most(lambda x=x: linear.fit(x, np.arange(len(x)) % 2, 2, strengths=(0.1,))) for x in (few, many)
     ]
-    each = (stated.peak_bytes - BASE_BYTES - stated.store_bytes) / len(task.train)
+    examples = EXAMPLE_BYTES * task.audit.found
+    each = (stated.peak_bytes - BASE_BYTES - examples - stated.store_bytes) / len(task.train)
     assert (sizes[1] - sizes[0]) / len(few) <= each
+
+
+def test_an_example_takes_the_memory_that_plan_states(tiny_home: Path, tmp_path: Path) -> None:
+    def drawn(count: int) -> Path:
+        pictures, told = toys.pictures(count, seed=count)
+        for number, (picture, shape) in enumerate(zip(pictures, told["shape"], strict=True)):
+            place = tmp_path / str(count) / str(shape)
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture.transpose(1, 2, 0)).save(place / f"{number:04}.png")
+        return tmp_path / str(count)
+
+    few, many = (most(partial(graft.load, drawn(count))) for count in (400, 1600))
+    assert 100 < (many - few) / 1200 <= EXAMPLE_BYTES
 
 
 def test_the_nearest_of_many_rows_are_looked_for_in_little_memory() -> None:

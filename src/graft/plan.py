@@ -35,6 +35,7 @@ SELECTORS, SOLVERS, OBJECTIVES = ("head", "norm", "bias"), ("adamw", "exact"), (
 EXACT_BYTES = {"softmax": 2 * 4, "sigmoid": 2 * 4}  # an exact head takes for a value: it, and it turned; in single
 DOUBLE_BYTES = 3 * 8  # other heads take: in double precision, with what is computed of it
 BASE_BYTES = 900 << 20  # resident once torch, a backbone library and one backbone are loaded
+EXAMPLE_BYTES = 3000  # of an example as `load` leaves it: where it lies, its hash, its target (benchmarks/growth.py)
 
 
 def plan(
@@ -98,6 +99,7 @@ def estimated(task: Task, evidence: Evidence, chosen: Plan, budget: Budget) -> P
         store_bytes=kept_bytes,
         # Stored rows are read through a map of their file, which counts as memory in use as long as there is room.
         peak_bytes=BASE_BYTES
+        + EXAMPLE_BYTES * task.audit.found
         + max((_peak(evidence, p, evidence.form, each) + held_beside(evidence, p) for p in every), default=0)
         + kept_bytes,
         why=(
